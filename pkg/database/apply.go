@@ -1,0 +1,192 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+// Write sets or deletes one key. The slices are read during Apply only.
+type Write struct {
+	Key, Value []byte
+	Delete     bool
+}
+
+// Batch is a set of writes that take effect together. If a key is written
+// several times, the last write counts. An empty batch is a commit as well.
+type Batch struct {
+	Writes   []Write
+	Metadata []byte  // carried by the commit; nil: none
+	Floor    *uint64 // immutable only: the new inactivity floor; nil: unchanged
+
+	// NoSync leaves out waiting for the disk. What is not durable is not
+	// published: the next synced batch, or Sync, does both.
+	NoSync bool
+}
+
+// Commit describes an applied batch.
+type Commit struct {
+	Size       uint64     // of the log after it
+	Floor      uint64     // inactivity floor after it
+	Root       mmr.Digest // root at Size
+	Operations int        // that the batch became, the commit included
+}
+
+// ErrDelete: keys of an immutable database are never deleted.
+var ErrDelete = errors.New("keys of an immutable database cannot be deleted")
+
+// Apply turns a batch into operations (format.md section 3), appends them and
+// publishes the new state; it is durable when Apply returns. A batch that is
+// refused (errors of package operation, ErrDelete, ErrFloor) changes nothing.
+// After a failure to write, every later call fails with ErrFailed.
+func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if err := ctx.Err(); err != nil {
+		return Commit{}, err
+	}
+	w, err := d.openWriter()
+	if err != nil {
+		return Commit{}, err
+	}
+	ops, floor, err := w.build(b)
+	if err != nil {
+		return Commit{}, err
+	}
+	run, err := d.codec.NewRun(ops)
+	if err != nil {
+		return Commit{}, fmt.Errorf("encoded batch does not decode: %w", err)
+	}
+	err = w.append(run)
+	if err == nil {
+		err = w.publish(floor, !b.NoSync)
+	}
+	if err != nil {
+		d.failed = err
+		return Commit{}, err
+	}
+	if !b.NoSync {
+		d.publish(w.g, w.state, w.frontier)
+	}
+	return Commit{Size: w.state.Size, Floor: floor, Root: w.state.Root, Operations: run.Len()}, nil
+}
+
+// Sync makes every batch applied so far durable and publishes the result.
+func (d *DB) Sync() error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	w, err := d.openWriter()
+	if err != nil {
+		return err
+	}
+	if !w.dirty {
+		return nil
+	}
+	if err := w.sync(); err != nil {
+		d.failed = err
+		return err
+	}
+	d.publish(w.g, w.state, w.frontier)
+	return nil
+}
+
+// openWriter returns the writer of Apply; d.write is held.
+func (d *DB) openWriter() (*writerState, error) {
+	d.mu.Lock()
+	closed, gen, stored := d.closed, d.gen, d.stored
+	d.mu.Unlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case d.failed != nil:
+		return nil, fmt.Errorf("%w: %w", ErrFailed, d.failed)
+	case d.dir.ReadOnly():
+		return nil, store.ErrReadOnly
+	case gen == nil:
+		return nil, ErrEmpty
+	case d.writer != nil:
+		return d.writer, nil
+	}
+	// What a replica stored beyond its published state is not part of the log
+	// that is about to be written.
+	stored, err := gen.Truncate(stored, stored.Size, indexKey(d.codec))
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.newWriter(gen, stored)
+	if err != nil {
+		return nil, err
+	}
+	d.writer = w
+	return w, nil
+}
+
+// build turns a batch into encoded operations, ending with the commit.
+func (w *writerState) build(b Batch) (ops []byte, floor uint64, err error) {
+	kind := operation.Update
+	if w.codec.Family() == operation.Immutable {
+		kind = operation.Set
+	}
+	for _, x := range b.Writes {
+		op := operation.Operation{Kind: kind, Key: x.Key, Value: x.Value}
+		if x.Delete {
+			if kind == operation.Set {
+				return nil, 0, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
+			}
+			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
+		}
+		if err := w.codec.Check(op); err != nil {
+			return nil, 0, err
+		}
+	}
+	writes := lastWrites(b.Writes)
+	if kind == operation.Set {
+		ops, floor, err = w.buildImmutable(writes, b.Floor)
+	} else if b.Floor != nil {
+		err = fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
+	} else {
+		ops, floor, err = w.buildAny(writes)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	ops, err = w.codec.Append(ops, operation.Operation{Kind: operation.Commit, Value: b.Metadata, Floor: floor})
+	return ops, floor, err
+}
+
+// lastWrites sorts writes by key and keeps the last one of each.
+func lastWrites(writes []Write) []Write {
+	sorted := slices.Clone(writes)
+	slices.SortStableFunc(sorted, func(a, b Write) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	n := 0
+	for i, x := range sorted {
+		if i+1 < len(sorted) && string(sorted[i+1].Key) == string(x.Key) {
+			continue
+		}
+		sorted[n], n = x, n+1
+	}
+	return sorted[:n]
+}
+
+func (w *writerState) buildImmutable(writes []Write, given *uint64) (ops []byte, floor uint64, err error) {
+	commit := w.state.Size + uint64(len(writes))
+	floor = w.state.Floor
+	if given != nil {
+		floor = *given
+	}
+	if floor < w.state.Floor || floor > commit {
+		return nil, 0, fmt.Errorf("%w: %d, between the previous floor %d and the commit's location %d", ErrFloor, floor, w.state.Floor, commit)
+	}
+	for _, x := range writes {
+		if ops, err = w.codec.Append(ops, operation.Operation{Kind: operation.Set, Key: x.Key, Value: x.Value}); err != nil {
+			return nil, 0, err
+		}
+	}
+	return ops, floor, nil
+}

@@ -1,0 +1,381 @@
+// Package database is an authenticated database: an append-only log of
+// operations under a Merkle root, and the key index that the log implies.
+//
+// A writer hands in batches (Apply); a replica adds operations that were
+// verified elsewhere (Load). Either way a new state is published in one step:
+// readers hold a View, which stays as it is, and take a new one when they
+// want to see more.
+//
+//	Batch --family--> operations --mmr--> tiles, root --store.Writer--> disk --> View
+//	Load  ------------^ (already verified)
+//
+// Trust is decided elsewhere: a Load takes operations as verified, and Publish
+// only confirms that they lead to the root the caller trusts.
+package database
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+var (
+	// ErrEmpty: nothing has been published yet; a replica before its first sync.
+	ErrEmpty = errors.New("database is empty")
+	// ErrKeyNotFound: the key has no value at this state.
+	ErrKeyNotFound = errors.New("key not found")
+	// ErrPruned: the location lies before the first retained one.
+	ErrPruned = errors.New("location is not retained")
+	// ErrNotBoundary: the operation before this size is no commit.
+	ErrNotBoundary = errors.New("size is no commit boundary")
+	// ErrBeyond: the size is larger than the database.
+	ErrBeyond = errors.New("size is beyond the database")
+	// ErrFloor: the floor of a commit is out of range; nothing was applied.
+	ErrFloor = errors.New("floor out of range")
+	// ErrClosed: the database was closed.
+	ErrClosed = errors.New("database is closed")
+	// ErrFailed: an earlier write failed, so what is in memory may differ from
+	// what is on disk; the database has to be opened again.
+	ErrFailed = errors.New("database stopped after a failed write")
+)
+
+// Options configure a database.
+type Options struct {
+	Codec operation.Codec // family and encoding
+	FS    store.FS        // nil: the operating system's
+
+	// CreateIfMissing makes a fresh database where nothing was ever
+	// published: one commit at location 0, floor 0 (format.md section 3).
+	// Without it the directory is made, but stays empty: a replica.
+	CreateIfMissing bool
+	// ReadOnly opens without writing; a missing directory is store.ErrNotFound.
+	ReadOnly bool
+	// CacheBytes is the memory for the storage engine's cache; 0: store.DefaultCacheBytes.
+	CacheBytes int64
+	Logger     *slog.Logger // nil: discard
+}
+
+// DB is an open database. Its methods are safe for concurrent use; writes
+// (Apply, Load) are serialised.
+type DB struct {
+	dir   *store.Dir
+	codec operation.Codec
+	log   *slog.Logger
+
+	// write is held by whoever changes the database: Apply for one batch, a
+	// Load from its creation to Close.
+	write  sync.Mutex
+	writer *writerState // of Apply; nil until the first one, or after a Load
+	failed error        // set once: see ErrFailed
+
+	mu          sync.Mutex
+	view        *View       // newest published state; nil: none
+	gen         *generation // in use; nil: none
+	staged      *generation // in the making; nil: none
+	stagedState store.State
+	stored      store.State   // of gen: what is stored, beyond the published state too
+	changed     chan struct{} // closed at the next publication
+	closed      bool
+}
+
+// generation counts the holders of a store.Generation, so that one that was
+// replaced is deleted when its last reader is gone.
+type generation struct {
+	*store.Generation
+	dir *store.Dir
+	log *slog.Logger
+
+	mu      sync.Mutex
+	holders int
+	drop    bool // delete when the last holder is gone
+	err     error
+}
+
+func (g *generation) hold() {
+	g.mu.Lock()
+	g.holders++
+	g.mu.Unlock()
+}
+
+func (g *generation) release() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.holders--; g.holders > 0 {
+		return nil
+	}
+	err := g.Close()
+	if g.drop && err == nil {
+		if err = g.dir.Remove(g.Number()); err == nil {
+			g.log.Info("dropped replaced generation", "path", g.Path())
+		}
+	}
+	return err
+}
+
+// Detect returns the family and encoding of an existing directory without
+// opening it. Errors as of store.ReadIdentity.
+func Detect(dir string, fs store.FS) (operation.Codec, error) {
+	name, err := store.ReadIdentity(fs, dir)
+	if err != nil {
+		return operation.Codec{}, err
+	}
+	for _, f := range []operation.Family{operation.Any, operation.Immutable} {
+		for _, e := range []operation.Encoding{operation.Fixed, operation.Variable} {
+			if c := operation.NewCodec(f, e); c.String() == name {
+				return c, nil
+			}
+		}
+	}
+	return operation.Codec{}, fmt.Errorf("%w: %s holds a database of %q", store.ErrForeign, dir, name)
+}
+
+// Open opens the database in dir, or makes it. The directory belongs to this
+// process until Close. The cost does not depend on the number of operations.
+//
+// Errors: store.ErrNotFound, store.ErrForeign, store.ErrCorrupt,
+// *store.LockedError, *store.MismatchError, *store.VersionError, or one of the
+// file system.
+func Open(dir string, o Options) (*DB, error) {
+	if f := o.Codec.Family(); f != operation.Any && f != operation.Immutable {
+		return nil, fmt.Errorf("no database of family %s: any or immutable expected", f)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d, err := store.OpenDir(dir, store.Options{
+		Identity:   store.Identity{Database: o.Codec.String(), OpSize: o.Codec.Size()},
+		FS:         o.FS,
+		Create:     !o.ReadOnly,
+		ReadOnly:   o.ReadOnly,
+		CacheBytes: o.CacheBytes,
+		Logger:     o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{dir: d, codec: o.Codec, log: o.Logger, changed: make(chan struct{})}
+	if err := db.open(o.CreateIfMissing && !o.ReadOnly); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func (d *DB) open(create bool) error {
+	if n := d.dir.Current(); n > 0 {
+		if err := d.openCurrent(n); err != nil {
+			return err
+		}
+	}
+	if err := d.openStaged(); err != nil {
+		return err
+	}
+	if !create || d.view != nil {
+		return nil
+	}
+	if d.staged != nil && d.staged.State().Stored > d.staged.State().Start {
+		return fmt.Errorf("directory %s holds an unfinished replica: let a client finish it, or choose another directory", d.dir.Path())
+	}
+	return d.create()
+}
+
+func (d *DB) own(g *store.Generation) *generation {
+	return &generation{Generation: g, dir: d.dir, log: d.log, holders: 1}
+}
+
+func (d *DB) openCurrent(n uint64) error {
+	g, err := d.dir.OpenGeneration(n)
+	if errors.Is(err, store.ErrNotFound) {
+		return &store.CorruptError{Where: d.dir.Path(), Err: fmt.Errorf("the generation in use is missing: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	d.gen, d.stored = d.own(g), g.State()
+	s := g.State()
+	if head := d.dir.Head(); head.Generation > n || head.Generation == n && head.Size > s.Size {
+		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("holds %d operations, %d were acknowledged (generation %d)", s.Size, head.Size, head.Generation)}
+	} else if head.Generation == n && head.Size == s.Size && head.Root != s.Root {
+		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("root at size %d is %s, %s was acknowledged", s.Size, s.Root, head.Root)}
+	}
+	if !s.Published() {
+		return &store.CorruptError{Where: g.Path(), Err: errors.New("the generation in use has nothing published")}
+	}
+	f, err := restore(g, s, s.Size, d.codec)
+	if err != nil {
+		return err
+	}
+	if root := f.Root(s.Floor); root != s.Root {
+		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("stored digests give root %s at size %d, the state says %s", root, s.Size, s.Root)}
+	}
+	d.view = newView(d, d.gen, s, f)
+	return nil
+}
+
+// openStaged opens a generation that a sync left in the making. What cannot
+// be continued is removed: nothing in it was ever readable.
+func (d *DB) openStaged() error {
+	n, err := d.dir.Staged()
+	if err != nil || n == 0 {
+		return err
+	}
+	g, err := d.dir.OpenGeneration(n)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):
+		if d.dir.ReadOnly() {
+			return nil
+		}
+		d.log.Warn("removed a generation in the making that cannot be continued", "generation", n, "error", err)
+		return d.dir.Remove(n)
+	case err != nil:
+		return err
+	}
+	d.staged, d.stagedState = d.own(g), g.State()
+	return nil
+}
+
+// create makes a fresh database: one commit at location 0.
+func (d *DB) create() error {
+	if d.staged != nil {
+		if err := d.dropStaged(); err != nil {
+			return err
+		}
+	}
+	g, err := d.dir.CreateGeneration(0, nil)
+	if err != nil {
+		return err
+	}
+	d.gen, d.stored = d.own(g), g.State()
+	w, err := d.newWriter(d.gen, g.State())
+	if err != nil {
+		return err
+	}
+	d.writer = w
+	op, err := d.codec.Append(nil, operation.Operation{Kind: operation.Commit})
+	if err != nil {
+		return err
+	}
+	run, err := d.codec.NewRun(op)
+	if err != nil {
+		return err
+	}
+	if err := w.append(run); err != nil {
+		return err
+	}
+	if err := w.publish(0, true); err != nil {
+		return err
+	}
+	if err := d.dir.SetCurrent(g.Number()); err != nil {
+		return err
+	}
+	d.publish(d.gen, w.state, w.frontier)
+	return nil
+}
+
+// restore rebuilds the edge of the tree of [s.Start, size), which costs at
+// most a bundle of hashing and a few hundred reads whatever the size.
+func restore(g *store.Generation, s store.State, size uint64, c operation.Codec) (*mmr.Frontier, error) {
+	f, err := mmr.LoadFrontier(size, s.Start, g.Pins(), g.Tile)
+	if err != nil {
+		return nil, err
+	}
+	span := new(mmr.Span)
+	err = g.Bundles(f.Leaves(), size, func(b *store.Bundle, i, j int) error {
+		run, err := c.NewRun(b.Bytes(i, j))
+		if err != nil {
+			return &store.CorruptError{Where: fmt.Sprintf("%s, bundle at location %d", g.Path(), b.First), Err: err}
+		}
+		span.Reset(b.First+uint64(i), run)
+		return f.Append(span, nil)
+	})
+	return f, err
+}
+
+// publish makes a durable state the one that new views show.
+func (d *DB) publish(g *generation, s store.State, f *mmr.Frontier) {
+	v := newView(d, g, s, f.Snapshot())
+	d.mu.Lock()
+	old, oldChanged := d.view, d.changed
+	d.view, d.changed, d.stored = v, make(chan struct{}), s
+	d.mu.Unlock()
+	d.dir.Acknowledge(store.Head{Generation: g.Number(), Size: s.Size, Root: s.Root})
+	close(oldChanged)
+	if old != nil {
+		old.Close()
+	}
+}
+
+// Codec is the family and encoding of the database.
+func (d *DB) Codec() operation.Codec { return d.codec }
+
+// Path is the storage directory.
+func (d *DB) Path() string { return d.dir.Path() }
+
+// View returns the newest published state; the caller has to Close it. It
+// fails with ErrEmpty before a replica's first sync, and with ErrClosed.
+func (d *DB) View() (*View, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return nil, ErrClosed
+	case d.view == nil:
+		return nil, ErrEmpty
+	}
+	return d.view.share(), nil
+}
+
+// Changed returns a channel that is closed at the next publication. Ask for
+// it before looking at a View, or a publication in between is missed.
+func (d *DB) Changed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed
+}
+
+// KeepEvidence stores data under DIR/evidence and returns the file's path.
+func (d *DB) KeepEvidence(name string, data []byte) (string, error) {
+	return d.dir.WriteFile("evidence", name, data)
+}
+
+// Close waits for a write in work and gives the directory free. Views that
+// are still held have to be closed too before the storage is; until then
+// their reads go on working.
+func (d *DB) Close() error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	view, gen, staged := d.view, d.gen, d.staged
+	d.view = nil
+	d.mu.Unlock()
+
+	var err error
+	if d.writer != nil {
+		// Commits may have been made without waiting for the disk.
+		if d.failed == nil {
+			if err = d.writer.sync(); err == nil {
+				s := d.writer.state
+				d.dir.Acknowledge(store.Head{Generation: gen.Number(), Size: s.Size, Root: s.Root})
+			}
+		}
+		err = errors.Join(err, d.writer.w.Close())
+	}
+	if view != nil {
+		view.Close()
+	}
+	for _, g := range []*generation{gen, staged} {
+		if g != nil {
+			err = errors.Join(err, g.release())
+		}
+	}
+	return errors.Join(err, d.dir.Close())
+}

@@ -1,0 +1,48 @@
+package database
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+var (
+	descSize       = prometheus.NewDesc("proofsync_database_operations", "Operations in the log (its size), retained or not.", nil, nil)
+	descFloor      = prometheus.NewDesc("proofsync_database_floor_location", "Inactivity floor: location below which no operation is live.", nil, nil)
+	descStart      = prometheus.NewDesc("proofsync_database_start_location", "First retained location.", nil, nil)
+	descStored     = prometheus.NewDesc("proofsync_database_stored_operations", "End of what is stored and verified, readable or not, in the generation in use.", nil, nil)
+	descGeneration = prometheus.NewDesc("proofsync_database_generation", "Number of the generation in use.", nil, nil)
+	descStaged     = prometheus.NewDesc("proofsync_database_staged_operations", "Operations stored in a generation that is in the making; 0: there is none.", nil, nil)
+)
+
+type collector struct{ d *DB }
+
+// Collector gives the database's figures, and its storage engine's, to a
+// registry. After Close it gives none.
+func (d *DB) Collector() prometheus.Collector { return collector{d} }
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descStored, descGeneration, descStaged} {
+		ch <- d
+	}
+	store.DescribeMetrics(ch)
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	l := c.d.Loads()
+	gauge(descStaged, l.StagedEnd-l.StagedStart)
+	v, err := c.d.View()
+	if err != nil {
+		return
+	}
+	defer v.Close()
+	gauge(descSize, v.Size())
+	gauge(descFloor, v.Floor())
+	gauge(descStart, v.Start())
+	gauge(descStored, l.Stored)
+	gauge(descGeneration, v.gen.Number())
+	v.gen.CollectMetrics(ch)
+}

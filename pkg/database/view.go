@@ -1,0 +1,333 @@
+package database
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+// View is one published state of a database. It never changes, is safe for
+// concurrent use, and keeps its files alive until Close.
+type View struct {
+	*shared
+	closed atomic.Bool
+}
+
+// shared is what all holders of one published state have in common.
+type shared struct {
+	codec    operation.Codec
+	gen      *generation
+	state    store.State
+	frontier *mmr.Frontier
+	holders  atomic.Int64
+	onFail   func(error)
+}
+
+func newView(d *DB, g *generation, s store.State, f *mmr.Frontier) *View {
+	g.hold()
+	sh := &shared{codec: d.codec, gen: g, state: s, frontier: f, onFail: func(err error) {
+		d.log.Error("storage not closed", "path", g.Path(), "error", err)
+	}}
+	sh.holders.Store(1)
+	return &View{shared: sh}
+}
+
+// share returns another handle of the same state.
+func (v *View) share() *View {
+	v.holders.Add(1)
+	return &View{shared: v.shared}
+}
+
+// Close gives the view back. Closing it again does nothing.
+func (v *View) Close() {
+	if v.closed.Swap(true) {
+		return
+	}
+	if v.holders.Add(-1) == 0 {
+		if err := v.gen.release(); err != nil {
+			v.onFail(err)
+		}
+	}
+}
+
+// Codec is the family and encoding of the operations.
+func (v *View) Codec() operation.Codec { return v.codec }
+
+// Root is the root at Size.
+func (v *View) Root() mmr.Digest { return v.state.Root }
+
+// Size is the number of operations in the log, retained or not.
+func (v *View) Size() uint64 { return v.state.Size }
+
+// Start is the first retained location.
+func (v *View) Start() uint64 { return v.state.Start }
+
+// Floor is the inactivity floor.
+func (v *View) Floor() uint64 { return v.state.Floor }
+
+// Metadata is what the last commit carries; nil: nothing.
+func (v *View) Metadata() ([]byte, error) {
+	op, err := v.commitAt(v.state.Size)
+	return op.Value, err
+}
+
+// Entry is the value of a key and the location of the operation that wrote it.
+type Entry struct {
+	Value    []byte
+	Location uint64
+}
+
+// Get returns the value of key, which the caller owns. ErrKeyNotFound if it has none.
+func (v *View) Get(key []byte) (Entry, error) {
+	x, err := v.gen.Index()
+	if err != nil {
+		return Entry{}, err
+	}
+	defer x.Close()
+	loc, kind, ok, err := x.Latest(key, v.state.Size)
+	if err != nil {
+		return Entry{}, err
+	}
+	if !ok || operation.Kind(kind) == operation.Delete {
+		return Entry{}, ErrKeyNotFound
+	}
+	return v.entry(key, loc)
+}
+
+// entry reads the operation the index says wrote key.
+func (v *View) entry(key []byte, loc uint64) (Entry, error) {
+	op, err := v.operationAt(loc)
+	if err != nil {
+		return Entry{}, err
+	}
+	if op.Kind != operation.Update && op.Kind != operation.Set || string(op.Key) != string(key) {
+		return Entry{}, &store.CorruptError{
+			Where: v.gen.Path(),
+			Err:   fmt.Errorf("the index entry of key %x names location %d, which is a %s of another key", key, loc, op.Kind),
+		}
+	}
+	return Entry{Value: op.Value, Location: loc}, nil
+}
+
+// operationAt decodes one operation; its slices are the caller's.
+func (v *View) operationAt(loc uint64) (operation.Operation, error) {
+	b, err := v.gen.Operation(nil, loc)
+	if err != nil {
+		return operation.Operation{}, err
+	}
+	op, err := v.codec.Decode(b)
+	if err != nil {
+		return op, &store.CorruptError{Where: fmt.Sprintf("%s, operation at location %d", v.gen.Path(), loc), Err: err}
+	}
+	return op, nil
+}
+
+// Scan calls fn with every live key that starts with prefix and is greater
+// than after (nil: from the first), in bytewise order, until fn returns
+// false. key is valid during the call only; the value is fn's.
+func (v *View) Scan(prefix, after []byte, fn func(key []byte, e Entry) bool) error {
+	x, err := v.gen.Index()
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	from := prefix
+	if string(after) > string(prefix) {
+		from = after
+	}
+	return x.Scan(from, v.state.Size, func(key []byte, loc uint64, kind byte) (bool, error) {
+		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
+			return false, nil
+		}
+		if after != nil && string(key) <= string(after) || operation.Kind(kind) == operation.Delete {
+			return true, nil
+		}
+		e, err := v.entry(key, loc)
+		return err == nil && fn(key, e), err
+	})
+}
+
+// checkRange says whether [start, end) can be read.
+func (v *View) checkRange(start, end uint64) error {
+	switch {
+	case end > v.state.Size:
+		return fmt.Errorf("%w: range ends at %d, size is %d", ErrBeyond, end, v.state.Size)
+	case start < v.state.Start:
+		return fmt.Errorf("%w: location %d, retained from %d", ErrPruned, start, v.state.Start)
+	}
+	return nil
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+// AppendOperations appends the encoded operations [start, start+n) to dst,
+// one after the other: as many of [start, end) as fit in maxBytes, at least one.
+func (v *View) AppendOperations(dst []byte, start, end uint64, maxBytes int) (out []byte, n int, err error) {
+	if err := v.checkRange(start, end); err != nil {
+		return dst, 0, err
+	}
+	room := maxBytes
+	err = v.gen.Bundles(start, end, func(b *store.Bundle, i, j int) error {
+		if run := b.Bytes(i, j); len(run) <= room {
+			dst, n, room = append(dst, run...), n+j-i, room-len(run)
+			return nil
+		}
+		for ; i < j; i++ {
+			op := b.At(i)
+			if len(op) > room && n > 0 {
+				return errStop
+			}
+			dst, n, room = append(dst, op...), n+1, room-len(op)
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return dst, n, err
+}
+
+// Operations calls fn with each encoded operation of [start, end), in order,
+// until fn returns false. op is valid during the call only.
+func (v *View) Operations(start, end uint64, fn func(loc uint64, op []byte) bool) error {
+	if err := v.checkRange(start, end); err != nil {
+		return err
+	}
+	err := v.gen.Bundles(start, end, func(b *store.Bundle, i, j int) error {
+		for k := i; k < j; k++ {
+			if !fn(b.First+uint64(k), b.At(k)) {
+				return errStop
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// commitAt returns the commit that ends the log at size.
+func (v *View) commitAt(size uint64) (operation.Operation, error) {
+	switch {
+	case size > v.state.Size:
+		return operation.Operation{}, fmt.Errorf("%w: %d, size is %d", ErrBeyond, size, v.state.Size)
+	case size <= v.state.Start:
+		return operation.Operation{}, fmt.Errorf("%w: size %d, retained from %d", ErrPruned, size, v.state.Start)
+	}
+	op, err := v.operationAt(size - 1)
+	if err == nil && op.Kind != operation.Commit {
+		err = fmt.Errorf("%w: %d", ErrNotBoundary, size)
+	}
+	return op, err
+}
+
+// InactivePeaks is the number of inactive peaks at a retained commit
+// boundary. Errors: ErrNotBoundary, ErrPruned, ErrBeyond.
+func (v *View) InactivePeaks(size uint64) (uint64, error) {
+	floor := v.state.Floor
+	if size != v.state.Size {
+		op, err := v.commitAt(size)
+		if err != nil {
+			return 0, err
+		}
+		floor = op.Floor
+	}
+	return mmr.InactivePeaks(size, floor), nil
+}
+
+// Prove proves the operations [start, end) against the log of size
+// operations, which must be a retained commit boundary.
+func (v *View) Prove(size, start, end uint64) (mmr.Proof, error) {
+	inactive, err := v.InactivePeaks(size)
+	if err != nil {
+		return mmr.Proof{}, err
+	}
+	if start < v.state.Start {
+		return mmr.Proof{}, fmt.Errorf("%w: location %d, retained from %d", ErrPruned, start, v.state.Start)
+	}
+	return mmr.Prove(size, inactive, start, end, v.node)
+}
+
+// Pins are the pinned nodes of a retained location: the peaks of the tree
+// with loc leaves, oldest first.
+func (v *View) Pins(loc uint64) ([]mmr.Digest, error) {
+	if err := v.checkRange(loc, loc); err != nil {
+		return nil, err
+	}
+	nodes := mmr.Peaks(loc)
+	pins := make([]mmr.Digest, len(nodes))
+	for i, n := range nodes {
+		var err error
+		if pins[i], err = v.node(n); err != nil {
+			return nil, err
+		}
+	}
+	return pins, nil
+}
+
+// RootAt is the root at a retained commit boundary. Errors as of InactivePeaks.
+func (v *View) RootAt(size uint64) (mmr.Digest, error) {
+	if size == v.state.Size {
+		return v.state.Root, nil
+	}
+	inactive, err := v.InactivePeaks(size)
+	if err != nil {
+		return mmr.Digest{}, err
+	}
+	peaks, err := v.Pins(size)
+	if err != nil {
+		return mmr.Digest{}, err
+	}
+	return mmr.Root(size, inactive, peaks)
+}
+
+// node finds the digest of a node that ends at or below Size: pinned, at the
+// edge in memory, in a tile, or rehashed from at most seven operations.
+func (v *View) node(n mmr.Node) (mmr.Digest, error) {
+	start := v.state.Start
+	if n.End() <= start {
+		for i, p := range mmr.Peaks(start) {
+			if p == n {
+				return v.gen.Pins()[i], nil
+			}
+		}
+		return mmr.Digest{}, fmt.Errorf("%w: digest of [%d, %d), retained from %d", ErrPruned, n.First(), n.End(), start)
+	}
+	if d, ok := v.frontier.Digest(n); ok {
+		return d, nil
+	}
+	if n.Height >= mmr.TileFloor {
+		return v.gen.Tile(n)
+	}
+	if n.First() >= start {
+		return v.rehash(n)
+	}
+	left, err := v.node(n.Left())
+	if err != nil {
+		return left, err
+	}
+	right, err := v.node(n.Right())
+	return mmr.HashNode(n, left, right), err
+}
+
+func (v *View) rehash(n mmr.Node) (mmr.Digest, error) {
+	var span mmr.Span
+	var ops []byte
+	ops, _, err := v.AppendOperations(ops, n.First(), n.End(), operation.MaxOperation<<mmr.TileFloor)
+	if err != nil {
+		return mmr.Digest{}, err
+	}
+	run, err := v.codec.NewRun(ops)
+	if err != nil || uint64(run.Len()) != n.End()-n.First() {
+		return mmr.Digest{}, &store.CorruptError{Where: v.gen.Path(), Err: fmt.Errorf("operations [%d, %d): %w", n.First(), n.End(), errors.Join(err, errors.New("not decodable")))}
+	}
+	span.Reset(n.First(), run)
+	d, _ := span.Digest(n)
+	return d, nil
+}

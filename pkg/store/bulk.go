@@ -1,0 +1,291 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+)
+
+// bulk is a commit on its way around pebble's log and memtables: one table a
+// key space, taken in together. Bundles go to disk as they come; tiles and
+// index entries wait in memory, because they come out of order.
+type bulk struct {
+	g       *Generation
+	dir     string
+	made    int // tables so far
+	paths   []string
+	bundles *table
+
+	tiles   []tileRef
+	tileBuf []byte
+
+	entries []entryRef
+	keys    []byte // index keys, one after the other
+	kinds   []byte // kinds[i] belongs to entries[...].n == i
+}
+
+type tileRef struct {
+	id mmr.TileID
+	at int // offset in tileBuf
+}
+
+// entryRef is an index entry while it is sorted: the first bytes of its key
+// decide nearly every comparison.
+type entryRef struct {
+	prefix uint64
+	at     uint32 // offset in keys
+	n      uint32 // number of the entry, and so of its kind
+	length uint32
+}
+
+// indexTableEntries is how many index entries a goroutine writes to a table.
+const indexTableEntries = 64 << 10
+
+func newBulk(g *Generation) (*bulk, error) {
+	b := &bulk{g: g, dir: g.path + loadSuffix}
+	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
+		return nil, fmt.Errorf("clear %s: %w", b.dir, err)
+	}
+	if err := g.dir.fs.MkdirAll(b.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make %s: %w", b.dir, err)
+	}
+	var err error
+	b.bundles, err = b.newTable()
+	return b, err
+}
+
+func (b *bulk) memory() int { return len(b.tileBuf) + len(b.keys) + 24*len(b.entries) }
+
+func (b *bulk) tile(t *mmr.Tile) {
+	b.tiles = append(b.tiles, tileRef{t.TileID, len(b.tileBuf)})
+	b.tileBuf = t.AppendTo(b.tileBuf)
+}
+
+func (b *bulk) index(g *Generation, key []byte, loc uint64, kind byte) {
+	at := len(b.keys)
+	b.keys = appendIndexLocation(g.indexPrefix(b.keys, key), loc)
+	b.addEntry(at, kind)
+}
+
+func (b *bulk) addEntry(at int, kind byte) {
+	k := b.keys[at+1:]
+	var prefix uint64
+	if len(k) >= 8 {
+		prefix = binary.BigEndian.Uint64(k)
+	}
+	b.entries = append(b.entries, entryRef{prefix, uint32(at), uint32(len(b.kinds)), uint32(len(b.keys) - at)})
+	b.kinds = append(b.kinds, kind)
+}
+
+// replay takes over a record of a batch.
+func (b *bulk) replay(kind pebble.InternalKeyKind, key, value []byte) error {
+	switch {
+	case kind == pebble.InternalKeyKindDelete && key[0] == spaceBundle:
+		return b.bundles.delete(key)
+	case kind != pebble.InternalKeyKindSet:
+		return fmt.Errorf("batch holds a record of kind %v", kind)
+	case key[0] == spaceBundle:
+		return b.bundles.set(key, value)
+	case key[0] == spaceTile:
+		id := mmr.TileID{Level: key[1], Index: binary.BigEndian.Uint64(key[2:])}
+		b.tiles = append(b.tiles, tileRef{id, len(b.tileBuf)})
+		b.tileBuf = append(b.tileBuf, value...)
+	case key[0] == spaceIndex:
+		at := len(b.keys)
+		b.keys = append(b.keys, key...)
+		b.addEntry(at, value[0])
+	}
+	return nil
+}
+
+// commit writes the tables and lets pebble take them in, atomically and durably.
+func (b *bulk) commit(state State) error {
+	err := b.write(state)
+	if err == nil {
+		err = syncDir(b.g.dir.fs, b.dir)
+	}
+	if err == nil {
+		err = classify("take in "+b.dir, b.g.db.Ingest(context.Background(), b.paths))
+	}
+	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
+}
+
+func (b *bulk) write(state State) error {
+	if err := b.bundles.close(); err != nil {
+		return err
+	}
+	t, err := b.newTable()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(t.set(stateKey, state.encode()), t.close()); err != nil {
+		return err
+	}
+	if err := b.writeTiles(); err != nil {
+		return err
+	}
+	return b.writeIndex()
+}
+
+func (b *bulk) writeTiles() error {
+	if len(b.tiles) == 0 {
+		return nil
+	}
+	slices.SortFunc(b.tiles, func(x, y tileRef) int {
+		return cmp.Or(cmp.Compare(x.id.Level, y.id.Level), cmp.Compare(x.id.Index, y.id.Index))
+	})
+	t, err := b.newTable()
+	if err != nil {
+		return err
+	}
+	var key [tileKeyLen]byte
+	for _, r := range b.tiles {
+		n := mmr.TileDigests(r.id.Level) * mmr.DigestSize
+		if err := t.set(tileKey(key[:0], r.id), b.tileBuf[r.at:r.at+n]); err != nil {
+			return err
+		}
+	}
+	return t.close()
+}
+
+// writeIndex sorts the entries and writes them as tables that do not overlap,
+// two at a time. Splitting by the first byte of the key before sorting lets
+// both halves be sorted in parallel as well.
+func (b *bulk) writeIndex() error {
+	if len(b.entries) == 0 {
+		return nil
+	}
+	parts := [][]entryRef{b.entries}
+	if len(b.entries) >= indexTableEntries {
+		parts = b.partition()
+	}
+	tables := make([]*table, len(parts))
+	for i, p := range parts {
+		if len(p) == 0 {
+			continue
+		}
+		var err error
+		if tables[i], err = b.newTable(); err != nil {
+			return err
+		}
+	}
+	var group errgroup.Group
+	for i, p := range parts {
+		if tables[i] != nil {
+			group.Go(func() error { return b.writePart(tables[i], p) })
+		}
+	}
+	return group.Wait()
+}
+
+// partition splits the entries in two around the middle of the key space
+// they use: around the median of a sample.
+func (b *bulk) partition() [][]entryRef {
+	sample := make([]uint64, 0, 129)
+	for i := 0; i < len(b.entries); i += len(b.entries)/128 + 1 {
+		sample = append(sample, b.entries[i].prefix)
+	}
+	slices.Sort(sample)
+	pivot := sample[len(sample)/2]
+	i, j := 0, len(b.entries)
+	for i < j {
+		if b.entries[i].prefix < pivot {
+			i++
+			continue
+		}
+		j--
+		b.entries[i], b.entries[j] = b.entries[j], b.entries[i]
+	}
+	return [][]entryRef{b.entries[:i], b.entries[i:]}
+}
+
+func (b *bulk) key(e entryRef) []byte { return b.keys[e.at : e.at+e.length] }
+
+func (b *bulk) writePart(t *table, entries []entryRef) error {
+	slices.SortFunc(entries, func(x, y entryRef) int {
+		if x.prefix != y.prefix {
+			return cmp.Compare(x.prefix, y.prefix)
+		}
+		return bytes.Compare(b.key(x), b.key(y))
+	})
+	for _, e := range entries {
+		if err := t.set(b.key(e), b.kinds[e.n:e.n+1]); err != nil {
+			return err
+		}
+	}
+	return t.close()
+}
+
+// abort removes the tables of a commit that does not take place.
+func (b *bulk) abort() error {
+	var err error
+	if b.bundles != nil {
+		err = b.bundles.close()
+	}
+	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
+}
+
+// table is one sorted table being written.
+type table struct {
+	w      *sstable.Writer
+	closed bool
+	n      int
+	b      *bulk
+	path   string
+}
+
+func (b *bulk) newTable() (*table, error) {
+	fs := b.g.dir.fs
+	b.made++
+	path := fs.PathJoin(b.dir, fmt.Sprintf("%06d.sst", b.made))
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", path, err)
+	}
+	o := b.g.opts.MakeWriterOptions(0, b.g.db.TableFormat())
+	b.paths = append(b.paths, path)
+	return &table{w: sstable.NewWriter(objstorageprovider.NewFileWritable(f), o), b: b, path: path}, nil
+}
+
+func (t *table) set(key, value []byte) error {
+	t.n++
+	if err := t.w.Set(key, value); err != nil {
+		return fmt.Errorf("write %s: %w", t.path, err)
+	}
+	return nil
+}
+
+func (t *table) delete(key []byte) error {
+	t.n++
+	if err := t.w.Delete(key); err != nil {
+		return fmt.Errorf("write %s: %w", t.path, err)
+	}
+	return nil
+}
+
+// close ends the table; an empty one is left out of what is taken in.
+func (t *table) close() error {
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	if t.n == 0 {
+		t.b.paths = slices.DeleteFunc(t.b.paths, func(p string) bool { return p == t.path })
+	}
+	if err := t.w.Close(); err != nil {
+		return fmt.Errorf("write %s: %w", t.path, err)
+	}
+	return nil
+}

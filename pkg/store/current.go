@@ -1,0 +1,134 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	currentName = "CURRENT"
+	loadSuffix  = ".load"
+)
+
+// current is the content of the file CURRENT: readable text, replaced by
+// rename. docs/format.md section 1.
+type current struct {
+	database   string
+	generation uint64 // 0: none in use yet
+}
+
+func generationName(n uint64) string { return fmt.Sprintf("gen-%06d", n) }
+
+func parseGeneration(name string) (uint64, bool) {
+	digits, ok := strings.CutPrefix(name, "gen-")
+	n, err := strconv.ParseUint(digits, 10, 63)
+	return n, ok && err == nil && n > 0 && generationName(n) == name
+}
+
+func (c current) encode() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "proofsync %d\ndatabase %s\ngeneration %d\n", FormatVersion, c.database, c.generation)
+	fmt.Fprintf(&b, "checksum %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
+	return b.Bytes()
+}
+
+func (c current) write(fs FS, dir string) error {
+	if err := writeFile(fs, dir, currentName, c.encode()); err != nil {
+		return fmt.Errorf("write %s: %w", fs.PathJoin(dir, currentName), err)
+	}
+	return nil
+}
+
+// ReadIdentity returns what a directory was made for, without opening or
+// locking it. Errors: ErrNotFound, ErrForeign, ErrCorrupt, *VersionError.
+func ReadIdentity(fs FS, dir string) (database string, err error) {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	c, err := readCurrent(fs, dir)
+	return c.database, err
+}
+
+func readCurrent(fs FS, dir string) (current, error) {
+	path := fs.PathJoin(dir, currentName)
+	f, err := fs.Open(path)
+	if isNotExist(err) {
+		return current{}, fmt.Errorf("%w: %s", ErrNotFound, dir)
+	}
+	if err != nil {
+		return current{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return current{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	var c current
+	fields := map[string]string{}
+	body := data
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), " ")
+		fields[name] = value
+	}
+	version, err := strconv.Atoi(fields["proofsync"])
+	if err != nil {
+		return c, fmt.Errorf("%w: %s is not a file of ours", ErrForeign, path)
+	}
+	if version > FormatVersion {
+		return c, &VersionError{Dir: dir, Held: version}
+	}
+	if i := bytes.Index(body, []byte("checksum ")); i >= 0 {
+		body = body[:i]
+	}
+	if sum := fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)); sum != fields["checksum"] {
+		return c, corrupt(path, "checksum %q, computed %s", fields["checksum"], sum)
+	}
+	c.database = fields["database"]
+	if c.generation, err = strconv.ParseUint(fields["generation"], 10, 63); err != nil || c.database == "" {
+		return c, corrupt(path, "database %q generation %q", c.database, fields["generation"])
+	}
+	return c, nil
+}
+
+// writeFile replaces a file by rename, durably.
+func writeFile(fs FS, dir, name string, data []byte) error {
+	path := fs.PathJoin(dir, name)
+	f, err := fs.Create(path+".tmp", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = fs.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(fs, dir)
+}
+
+// syncDir makes created, renamed and removed names durable.
+func syncDir(fs FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

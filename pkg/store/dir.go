@@ -1,0 +1,299 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Identity is what a directory was made for. It never changes.
+type Identity struct {
+	Database string // family and encoding, "any/fixed"
+	OpSize   int    // bytes of every operation; 0: operations vary in length
+}
+
+// Options configure a directory. The zero value is useful but for Identity.
+type Options struct {
+	Identity   Identity
+	FS         FS           // nil: the operating system's
+	Create     bool         // make the directory if it is missing or empty
+	ReadOnly   bool         // nothing is written; a missing directory is ErrNotFound
+	CacheBytes int64        // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
+	Logger     *slog.Logger // nil: discard
+}
+
+// DefaultCacheBytes is the memory given to blocks and memtables together:
+// pebble takes its memtables out of the cache.
+const DefaultCacheBytes = 48 << 20
+
+// headInterval is how stale HEAD may be: what was acknowledged longer ago is in it.
+const headInterval = time.Second
+
+// Dir is a storage directory, held by this process until Close.
+type Dir struct {
+	path string
+	opts Options
+	fs   FS
+	lock io.Closer
+
+	cache *pebble.Cache
+
+	mu         sync.Mutex
+	generation uint64 // in use, named by CURRENT; 0: none yet
+	acked      Head   // newest acknowledged state
+	written    Head   // newest state in HEAD
+	head       *headFile
+	headErr    error
+
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// OpenDir locks the directory and reads which generation is in use. It
+// returns ErrNotFound, ErrForeign, *LockedError, *MismatchError, *VersionError
+// or an error of the file system.
+func OpenDir(path string, o Options) (*Dir, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	d := &Dir{path: path, opts: o, fs: o.FS, stop: make(chan struct{})}
+	if err := d.open(); err != nil {
+		d.unlock()
+		return nil, err
+	}
+	d.cache = pebble.NewCache(o.CacheBytes)
+	if !o.ReadOnly {
+		d.done.Go(d.writeHeads)
+	}
+	return d, nil
+}
+
+func (d *Dir) open() error {
+	if _, err := d.fs.Stat(d.path); isNotExist(err) {
+		if !d.opts.Create || d.opts.ReadOnly {
+			return fmt.Errorf("%w: %s does not exist", ErrNotFound, d.path)
+		}
+		if err := d.fs.MkdirAll(d.path, 0o755); err != nil {
+			return fmt.Errorf("create storage directory: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("open storage directory: %w", err)
+	}
+	names, err := d.fs.List(d.path)
+	if err != nil {
+		return fmt.Errorf("read storage directory: %w", err)
+	}
+	// Look before locking: a foreign directory must not get a lock file.
+	if !slices.Contains(names, currentName) {
+		if foreign := slices.IndexFunc(names, isForeign); foreign >= 0 {
+			return fmt.Errorf("%w: %s has no %s but holds %q", ErrForeign, d.path, currentName, names[foreign])
+		}
+		if !d.opts.Create || d.opts.ReadOnly {
+			return fmt.Errorf("%w: %s", ErrNotFound, d.path)
+		}
+	}
+	if d.lock, err = d.fs.Lock(d.join("LOCK")); err != nil {
+		if errors.Is(err, os.ErrPermission) && !isLocked(err) {
+			return fmt.Errorf("lock storage directory: %w", err)
+		}
+		if isLocked(err) {
+			return &LockedError{Dir: d.path, Holder: holder(d.fs, d.join("LOCK"))}
+		}
+		return fmt.Errorf("lock storage directory: %w", err)
+	}
+	c, err := readCurrent(d.fs, d.path)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		c = current{database: d.opts.Identity.Database}
+		if err := c.write(d.fs, d.path); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case c.database != d.opts.Identity.Database:
+		return &MismatchError{Dir: d.path, Held: c.database, Want: d.opts.Identity.Database}
+	}
+	d.generation = c.generation
+	h, seq, ok, err := readHead(d.fs, d.join("HEAD"))
+	if err != nil {
+		return err
+	}
+	if ok {
+		d.acked, d.written = h, h
+	}
+	if d.opts.ReadOnly {
+		return nil
+	}
+	if d.head, err = openHead(d.fs, d.join("HEAD"), seq); err != nil {
+		return err
+	}
+	return d.sweep(names)
+}
+
+// sweep removes what a crash left behind: generations older than the one in
+// use and files that were being loaded.
+func (d *Dir) sweep(names []string) error {
+	for _, name := range names {
+		n, ok := parseGeneration(name)
+		stale := ok && n < d.generation || strings.HasSuffix(name, loadSuffix) || name == currentName+".tmp"
+		if !stale {
+			continue
+		}
+		if err := d.fs.RemoveAll(d.join(name)); err != nil {
+			return fmt.Errorf("remove %s: %w", d.join(name), err)
+		}
+		d.opts.Logger.Info("removed leftover", "path", d.join(name))
+	}
+	return nil
+}
+
+func (d *Dir) join(name string) string { return d.fs.PathJoin(d.path, name) }
+
+// Path is the directory's path.
+func (d *Dir) Path() string { return d.path }
+
+// ReadOnly says whether the directory was opened for reading.
+func (d *Dir) ReadOnly() bool { return d.opts.ReadOnly }
+
+// Current is the number of the generation in use; 0: none yet.
+func (d *Dir) Current() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.generation
+}
+
+// Head is the newest acknowledged state; zero if there is none.
+func (d *Dir) Head() Head {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acked
+}
+
+// Staged is the number of the newest generation beyond the one in use; 0: none.
+func (d *Dir) Staged() (uint64, error) {
+	names, err := d.fs.List(d.path)
+	if err != nil {
+		return 0, fmt.Errorf("read storage directory: %w", err)
+	}
+	var newest uint64
+	for _, name := range names {
+		if n, ok := parseGeneration(name); ok && n > d.Current() {
+			newest = max(newest, n)
+		}
+	}
+	return newest, nil
+}
+
+// SetCurrent makes a generation the one in use, durably and atomically.
+func (d *Dir) SetCurrent(n uint64) error {
+	c := current{database: d.opts.Identity.Database, generation: n}
+	if err := c.write(d.fs, d.path); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.generation = n
+	d.mu.Unlock()
+	return nil
+}
+
+// Remove deletes a generation that nobody has open.
+func (d *Dir) Remove(n uint64) error {
+	if err := d.fs.RemoveAll(d.join(generationName(n))); err != nil {
+		return fmt.Errorf("remove %s: %w", d.join(generationName(n)), err)
+	}
+	return nil
+}
+
+// Acknowledge records that h was shown to somebody: HEAD names it within a
+// second and when the directory is closed.
+func (d *Dir) Acknowledge(h Head) {
+	d.mu.Lock()
+	d.acked = h
+	d.mu.Unlock()
+}
+
+func (d *Dir) writeHeads() {
+	t := time.NewTicker(headInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := d.flushHead(); err != nil {
+				d.opts.Logger.Error("acknowledged state not recorded", "path", d.join("HEAD"), "error", err)
+			}
+		case <-d.stop:
+			return
+		}
+	}
+}
+
+func (d *Dir) flushHead() error {
+	d.mu.Lock()
+	h, old := d.acked, d.written
+	d.mu.Unlock()
+	if h == old || d.head == nil {
+		return nil
+	}
+	if err := d.head.write(h); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.written = h
+	d.mu.Unlock()
+	return nil
+}
+
+// WriteFile stores a small file under the directory, durably: evidence that people look at later.
+func (d *Dir) WriteFile(folder, name string, data []byte) (string, error) {
+	if err := d.fs.MkdirAll(d.join(folder), 0o755); err != nil {
+		return "", err
+	}
+	path := d.fs.PathJoin(d.join(folder), name)
+	return path, writeFile(d.fs, d.join(folder), name, data)
+}
+
+// Close records the newest acknowledged state and gives the directory free.
+// Generations have to be closed before.
+func (d *Dir) Close() error {
+	close(d.stop)
+	d.done.Wait()
+	err := d.flushHead()
+	if d.head != nil {
+		err = errors.Join(err, d.head.f.Close())
+	}
+	d.cache.Unref()
+	return errors.Join(err, d.unlock())
+}
+
+func (d *Dir) unlock() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
+
+// isForeign says whether a name does not belong in a directory of ours.
+func isForeign(name string) bool {
+	_, generation := parseGeneration(name)
+	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" ||
+		strings.HasSuffix(name, loadSuffix) || name == currentName+".tmp"
+	return !ours
+}
+
+func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

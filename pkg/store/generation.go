@@ -1,0 +1,188 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+)
+
+// Generation is one pebble database: a log from some start on. A replica
+// whose target moved past it, or that has to start over, makes a new one.
+//
+// Reads are safe for concurrent use; there is at most one Writer.
+type Generation struct {
+	dir    *Dir
+	number uint64
+	path   string
+	opSize int
+	db     *pebble.DB
+	opts   *pebble.Options
+	pins   []mmr.Digest
+	state  State // as read on open
+}
+
+// pebbleFormat pins pebble's own format: this directory opens with every
+// pebble that knows it, and raising it is a decision.
+const pebbleFormat = pebble.FormatTableFormatV6
+
+func (d *Dir) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          d.fs,
+		Cache:                       d.cache,
+		FormatMajorVersion:          pebbleFormat,
+		ReadOnly:                    d.opts.ReadOnly,
+		MemTableSize:                8 << 20,
+		MemTableStopWritesThreshold: 3,
+		L0CompactionThreshold:       6,
+		L0StopWritesThreshold:       64,
+		LBaseMaxBytes:               64 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      pebbleLogger{d.opts.Logger},
+	}
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) {
+			d.opts.Logger.Error("storage background error", "path", d.path, "error", err)
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 32 << 10
+	}
+	// Digests and hashed keys do not compress; byte strings may.
+	settings := pebble.DBCompressionNone
+	if d.opts.Identity.OpSize == 0 {
+		settings = pebble.UniformDBCompressionSettings(block.SnappyCompression)
+	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return settings })
+	return o
+}
+
+// pebbleLogger sends pebble's remarks to the debug level.
+type pebbleLogger struct{ l *slog.Logger }
+
+func (p pebbleLogger) Infof(format string, args ...any) {
+	p.l.Debug("pebble", "message", fmt.Sprintf(format, args...))
+}
+func (p pebbleLogger) Errorf(format string, args ...any) {
+	p.l.Error("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called when pebble cannot go on without risking the data.
+func (p pebbleLogger) Fatalf(format string, args ...any) {
+	p.l.Error("storage cannot continue", "error", fmt.Sprintf(format, args...))
+	os.Exit(1)
+}
+
+// CreateGeneration makes an empty generation, numbered after every existing
+// one, whose log starts at start with the given pinned nodes. It is durable
+// on return, but not in use before SetCurrent.
+func (d *Dir) CreateGeneration(start uint64, pins []mmr.Digest) (*Generation, error) {
+	n, err := d.Staged()
+	if err != nil {
+		return nil, err
+	}
+	g := d.generationAt(max(n, d.Current()) + 1)
+	if err := g.openPebble(); err != nil {
+		return nil, err
+	}
+	g.state = State{Start: start, Size: start, Stored: start}
+	g.pins = pins
+	b := g.db.NewBatch()
+	err = errors.Join(b.Set(stateKey, g.state.encode(), nil), b.Set(pinsKey, encodePins(pins), nil))
+	if err == nil {
+		err = b.Commit(pebble.Sync)
+	}
+	if err == nil {
+		err = syncDir(d.fs, d.path)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create %s: %w", g.path, err), g.Close())
+	}
+	return g, nil
+}
+
+// OpenGeneration opens an existing generation. A generation whose creation
+// was cut short is ErrNotFound.
+func (d *Dir) OpenGeneration(n uint64) (*Generation, error) {
+	g := d.generationAt(n)
+	g.opts.ErrorIfNotExists = true
+	if err := g.openPebble(); err != nil {
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrNotFound, g.path)
+		}
+		return nil, err
+	}
+	if err := g.load(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+func (d *Dir) generationAt(n uint64) *Generation {
+	return &Generation{
+		dir: d, number: n, path: d.join(generationName(n)),
+		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(),
+	}
+}
+
+func (g *Generation) openPebble() error {
+	db, err := pebble.Open(g.path, g.opts)
+	if err != nil {
+		return classify("open "+g.path, err)
+	}
+	g.db = db
+	return nil
+}
+
+func (g *Generation) load() error {
+	b, closer, err := g.db.Get(stateKey)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return fmt.Errorf("%w: %s has no state", ErrNotFound, g.path)
+	}
+	if err != nil {
+		return classify("read state of "+g.path, err)
+	}
+	g.state, err = decodeState(b)
+	closer.Close()
+	if err != nil {
+		return corrupt(g.path, "%w", err)
+	}
+	b, closer, err = g.db.Get(pinsKey)
+	if err != nil {
+		return corrupt(g.path, "read pinned nodes: %w", err)
+	}
+	g.pins, err = decodePins(b, g.state.Start)
+	closer.Close()
+	if err != nil {
+		return corrupt(g.path, "%w", err)
+	}
+	return nil
+}
+
+// Number is the generation's number, from 1.
+func (g *Generation) Number() uint64 { return g.number }
+
+// Path is the generation's directory.
+func (g *Generation) Path() string { return g.path }
+
+// State is the state as it was when the generation was opened or made.
+func (g *Generation) State() State { return g.state }
+
+// Pins are the pinned nodes of the generation's start.
+func (g *Generation) Pins() []mmr.Digest { return g.pins }
+
+// Metrics are pebble's figures.
+func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
+
+// Close closes the pebble database; every iterator and Writer has to be gone.
+func (g *Generation) Close() error {
+	if err := g.db.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", g.path, err)
+	}
+	return nil
+}

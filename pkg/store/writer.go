@@ -1,0 +1,316 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+)
+
+const (
+	// A bundle holds at most the operations of one slot of 256 locations, and
+	// is closed early when it reaches bundleBytes.
+	slotOperations = 1 << mmr.SpanHeight
+	bundleBytes    = 64 << 10
+	// bulkOperations is how many operations make a commit worth going around
+	// pebble's log and memtables.
+	bulkOperations = 16 << 10
+)
+
+// Writer adds operations, tiles and index entries to a generation. Nothing of
+// it counts until Commit, which applies everything since the last Commit, and
+// the state that describes it, in one atomic step.
+//
+// Small commits go through pebble's log. Large ones are written as sorted
+// tables that pebble takes in whole: the bundles as they come, the index
+// sorted when the commit ends (docs/format.md section 4).
+//
+// A Writer is not safe for concurrent use. After an error it cannot go on:
+// every later call returns that error.
+type Writer struct {
+	g   *Generation
+	err error
+
+	next      uint64   // location of the next operation
+	tailFirst uint64   // location where the open bundle begins
+	tail      []byte   // operations of the open bundle, from tailFirst
+	lengths   []uint32 // of the operations in tail, if they vary in length
+	fragments []uint64 // locations at which parts of the open bundle lie on disk
+	committed int      // operations of tail that lie on disk already
+	saved     int      // their bytes
+
+	pending int           // operations since the last Commit
+	batch   *pebble.Batch // small commits
+	bulk    *bulk         // large ones; then batch is nil
+}
+
+// NewWriter continues at state.Stored. The caller makes sure that there is
+// one Writer at a time.
+func (g *Generation) NewWriter(state State) (*Writer, error) {
+	w := &Writer{g: g, next: state.Stored, batch: g.db.NewBatch()}
+	w.openBundle(state.Stored)
+	slot := state.Stored &^ (slotOperations - 1)
+	first := max(slot, state.Start)
+	if first == state.Stored {
+		return w, nil
+	}
+	// Read the open bundle: the newest run of fragments of the last slot.
+	err := g.Bundles(first, state.Stored, func(b *Bundle, i, j int) error {
+		if w.full() {
+			w.openBundle(b.First)
+		}
+		if i > 0 { // a closed bundle never spans slots
+			return corrupt(g.path, "bundle at location %d reaches into the next slot", b.First)
+		}
+		if len(w.tail) == 0 {
+			w.tailFirst = b.First
+		}
+		w.fragments = append(w.fragments, b.First)
+		for k := i; k < j; k++ {
+			w.push(b.At(k))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	if w.full() {
+		w.openBundle(w.next)
+	}
+	w.committed, w.saved = w.tailLen(), len(w.tail)
+	return w, nil
+}
+
+func (w *Writer) openBundle(first uint64) {
+	w.tailFirst, w.tail, w.lengths = first, w.tail[:0], w.lengths[:0]
+	w.fragments, w.committed, w.saved = w.fragments[:0], 0, 0
+}
+
+func (w *Writer) push(op []byte) {
+	w.tail = append(w.tail, op...)
+	if w.g.opSize == 0 {
+		w.lengths = append(w.lengths, uint32(len(op)))
+	}
+}
+
+func (w *Writer) tailLen() int {
+	if w.g.opSize == 0 {
+		return len(w.lengths)
+	}
+	return len(w.tail) / w.g.opSize
+}
+
+func (w *Writer) full() bool {
+	n := w.tailLen()
+	return n > 0 && ((w.tailFirst+uint64(n))%slotOperations == 0 || len(w.tail) >= bundleBytes)
+}
+
+// Next is the location of the next operation.
+func (w *Writer) Next() uint64 { return w.next }
+
+// Pending is the number of operations since the last Commit.
+func (w *Writer) Pending() int { return w.pending }
+
+// PendingBytes is the memory held for what is not committed yet.
+func (w *Writer) PendingBytes() int {
+	if w.bulk != nil {
+		return w.bulk.memory()
+	}
+	return w.batch.Len()
+}
+
+// Append adds the next operations, in order. expect is a hint of how many
+// operations this commit will have; it decides early which way is taken.
+func (w *Writer) Append(ops mmr.Elements, expect int) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.bulk == nil && w.pending+max(ops.Len(), expect) >= bulkOperations {
+		if w.err = w.goBulk(); w.err != nil {
+			return w.err
+		}
+	}
+	for i := range ops.Len() {
+		w.push(ops.At(i))
+		w.next++
+		if w.full() {
+			if w.err = w.closeBundle(); w.err != nil {
+				return w.err
+			}
+		}
+	}
+	w.pending += ops.Len()
+	return nil
+}
+
+// closeBundle writes the open bundle and deletes the fragments it replaces.
+func (w *Writer) closeBundle() error {
+	var buf [16]byte
+	value := w.tail
+	if w.g.opSize == 0 {
+		value = appendBundle(nil, 0, w.lengths, w.tail)
+	}
+	if err := w.set(bundleKey(buf[:0], w.tailFirst), value); err != nil {
+		return err
+	}
+	for _, loc := range w.fragments {
+		if loc != w.tailFirst {
+			if err := w.delete(bundleKey(buf[:0], loc)); err != nil {
+				return err
+			}
+		}
+	}
+	w.openBundle(w.next)
+	return nil
+}
+
+// closeFragment writes the operations of the open bundle that are not on disk yet.
+func (w *Writer) closeFragment() error {
+	n := w.tailLen()
+	if n == w.committed {
+		return nil
+	}
+	first := w.tailFirst + uint64(w.committed)
+	value := w.tail[w.saved:]
+	if w.g.opSize == 0 {
+		value = appendBundle(nil, 0, w.lengths[w.committed:], value)
+	}
+	var buf [16]byte
+	if err := w.set(bundleKey(buf[:0], first), value); err != nil {
+		return err
+	}
+	w.fragments = append(w.fragments, first)
+	w.committed, w.saved = n, len(w.tail)
+	return nil
+}
+
+func (w *Writer) set(key, value []byte) error {
+	if w.bulk != nil {
+		return w.bulk.bundles.set(key, value)
+	}
+	return w.batch.Set(key, value, nil)
+}
+
+func (w *Writer) delete(key []byte) error {
+	if w.bulk != nil {
+		return w.bulk.bundles.delete(key)
+	}
+	return w.batch.Delete(key, nil)
+}
+
+// Tile adds a full tile.
+func (w *Writer) Tile(t *mmr.Tile) {
+	if w.err != nil {
+		return
+	}
+	if w.bulk != nil {
+		w.bulk.tile(t)
+		return
+	}
+	op := w.batch.SetDeferred(tileKeyLen, mmr.TileDigests(t.Level)*mmr.DigestSize)
+	tileKey(op.Key[:0], t.TileID)
+	t.AppendTo(op.Value[:0])
+	w.err = op.Finish()
+}
+
+const tileKeyLen = 1 + 1 + 8
+
+// Index adds the entry of the operation on key at loc. kind is the caller's;
+// one byte.
+func (w *Writer) Index(key []byte, loc uint64, kind byte) error {
+	switch {
+	case w.err != nil:
+	case w.bulk != nil:
+		w.bulk.index(w.g, key, loc, kind)
+	default:
+		var buf [64]byte
+		k := appendIndexLocation(w.g.indexPrefix(buf[:0], key), loc)
+		w.err = w.batch.Set(k, []byte{kind}, nil)
+	}
+	return w.err
+}
+
+// goBulk moves what the batch holds so far into tables.
+func (w *Writer) goBulk() error {
+	b, err := newBulk(w.g)
+	if err != nil {
+		return err
+	}
+	w.bulk = b
+	for r := w.batch.Reader(); len(r) > 0; {
+		kind, key, value, ok, err := r.Next()
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("read back batch"))
+		}
+		if err := b.replay(kind, key, value); err != nil {
+			return err
+		}
+	}
+	err = w.batch.Close()
+	w.batch = nil
+	return err
+}
+
+// Commit makes everything since the last Commit, and state, take effect at
+// once. state.Stored must be Next. With sync, it is durable on return; bulk
+// commits always are.
+func (w *Writer) Commit(state State, sync bool) error {
+	if w.err != nil {
+		return w.err
+	}
+	w.err = w.commit(state, sync)
+	return w.err
+}
+
+func (w *Writer) commit(state State, sync bool) error {
+	if state.Stored != w.next {
+		return fmt.Errorf("commit of a state that ends at %d, operations end at %d", state.Stored, w.next)
+	}
+	if err := w.closeFragment(); err != nil {
+		return err
+	}
+	w.pending = 0
+	if w.bulk != nil {
+		b := w.bulk
+		w.bulk, w.batch = nil, w.g.db.NewBatch()
+		return b.commit(state)
+	}
+	if err := w.batch.Set(stateKey, state.encode(), nil); err != nil {
+		return err
+	}
+	opts := pebble.NoSync
+	if sync {
+		opts = pebble.Sync
+	}
+	if err := w.batch.Commit(opts); err != nil {
+		return classify("commit to "+w.g.path, err)
+	}
+	w.batch.Reset()
+	return nil
+}
+
+// Sync makes every commit so far durable.
+func (w *Writer) Sync() error {
+	if w.err == nil {
+		w.err = classify("sync "+w.g.path, w.g.db.LogData(nil, pebble.Sync))
+	}
+	return w.err
+}
+
+// Close drops what was not committed.
+func (w *Writer) Close() error {
+	var err error
+	if w.batch != nil {
+		err = w.batch.Close()
+	}
+	if w.bulk != nil {
+		err = errors.Join(err, w.bulk.abort())
+	}
+	w.batch, w.bulk = nil, nil
+	if w.err == nil {
+		w.err = errors.New("writer is closed")
+	}
+	return err
+}
