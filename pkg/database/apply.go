@@ -1,11 +1,13 @@
 package database
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -162,16 +164,30 @@ func (w *writerState) build(b Batch) (ops []byte, floor uint64, err error) {
 
 // lastWrites sorts writes by key and keeps the last one of each.
 func lastWrites(writes []Write) []Write {
-	sorted := slices.Clone(writes)
-	slices.SortStableFunc(sorted, func(a, b Write) int { return strings.Compare(string(a.Key), string(b.Key)) })
-	n := 0
-	for i, x := range sorted {
-		if i+1 < len(sorted) && string(sorted[i+1].Key) == string(x.Key) {
+	type ref struct {
+		prefix uint64 // first bytes of the key: they decide nearly every comparison
+		i      int
+	}
+	refs := make([]ref, len(writes))
+	for i, x := range writes {
+		var prefix [8]byte
+		copy(prefix[:], x.Key)
+		refs[i] = ref{binary.BigEndian.Uint64(prefix[:]), i}
+	}
+	slices.SortFunc(refs, func(a, b ref) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return cmp.Or(bytes.Compare(writes[a.i].Key, writes[b.i].Key), cmp.Compare(a.i, b.i))
+	})
+	sorted := make([]Write, 0, len(writes))
+	for i, r := range refs {
+		if i+1 < len(refs) && bytes.Equal(writes[refs[i+1].i].Key, writes[r.i].Key) {
 			continue
 		}
-		sorted[n], n = x, n+1
+		sorted = append(sorted, writes[r.i])
 	}
-	return sorted[:n]
+	return sorted
 }
 
 func (w *writerState) buildImmutable(writes []Write, given *uint64) (ops []byte, floor uint64, err error) {
