@@ -279,7 +279,7 @@ func (d *DB) create() error {
 // restore rebuilds the edge of the tree of [s.Start, size), which costs at
 // most a bundle of hashing and a few hundred reads whatever the size.
 func restore(g *store.Generation, s store.State, size uint64, c operation.Codec) (*mmr.Frontier, error) {
-	f, err := mmr.LoadFrontier(size, s.Start, g.Pins(), g.Tile)
+	f, err := mmr.LoadFrontier(size, s.Start, g.Pins(), g.TileTop)
 	if err != nil {
 		return nil, err
 	}

@@ -251,7 +251,8 @@ func (v *View) Prove(size, start, end uint64) (mmr.Proof, error) {
 	if start < v.state.Start {
 		return mmr.Proof{}, fmt.Errorf("%w: location %d, retained from %d", ErrPruned, start, v.state.Start)
 	}
-	return mmr.Prove(size, inactive, start, end, v.node)
+	n := nodes{v: v}
+	return mmr.Prove(size, inactive, start, end, n.digest)
 }
 
 // Pins are the pinned nodes of a retained location: the peaks of the tree
@@ -260,11 +261,11 @@ func (v *View) Pins(loc uint64) ([]mmr.Digest, error) {
 	if err := v.checkRange(loc, loc); err != nil {
 		return nil, err
 	}
-	nodes := mmr.Peaks(loc)
-	pins := make([]mmr.Digest, len(nodes))
-	for i, n := range nodes {
+	peaks, n := mmr.Peaks(loc), nodes{v: v}
+	pins := make([]mmr.Digest, len(peaks))
+	for i, p := range peaks {
 		var err error
-		if pins[i], err = v.node(n); err != nil {
+		if pins[i], err = n.digest(p); err != nil {
 			return nil, err
 		}
 	}
@@ -285,49 +286,4 @@ func (v *View) RootAt(size uint64) (mmr.Digest, error) {
 		return mmr.Digest{}, err
 	}
 	return mmr.Root(size, inactive, peaks)
-}
-
-// node finds the digest of a node that ends at or below Size: pinned, at the
-// edge in memory, in a tile, or rehashed from at most seven operations.
-func (v *View) node(n mmr.Node) (mmr.Digest, error) {
-	start := v.state.Start
-	if n.End() <= start {
-		for i, p := range mmr.Peaks(start) {
-			if p == n {
-				return v.gen.Pins()[i], nil
-			}
-		}
-		return mmr.Digest{}, fmt.Errorf("%w: digest of [%d, %d), retained from %d", ErrPruned, n.First(), n.End(), start)
-	}
-	if d, ok := v.frontier.Digest(n); ok {
-		return d, nil
-	}
-	if n.Height >= mmr.TileFloor {
-		return v.gen.Tile(n)
-	}
-	if n.First() >= start {
-		return v.rehash(n)
-	}
-	left, err := v.node(n.Left())
-	if err != nil {
-		return left, err
-	}
-	right, err := v.node(n.Right())
-	return mmr.HashNode(n, left, right), err
-}
-
-func (v *View) rehash(n mmr.Node) (mmr.Digest, error) {
-	var span mmr.Span
-	var ops []byte
-	ops, _, err := v.AppendOperations(ops, n.First(), n.End(), operation.MaxOperation<<mmr.TileFloor)
-	if err != nil {
-		return mmr.Digest{}, err
-	}
-	run, err := v.codec.NewRun(ops)
-	if err != nil || uint64(run.Len()) != n.End()-n.First() {
-		return mmr.Digest{}, &store.CorruptError{Where: v.gen.Path(), Err: fmt.Errorf("operations [%d, %d): %w", n.First(), n.End(), errors.Join(err, errors.New("not decodable")))}
-	}
-	span.Reset(n.First(), run)
-	d, _ := span.Digest(n)
-	return d, nil
 }

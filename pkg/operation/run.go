@@ -69,7 +69,13 @@ func (c Codec) Split(b []byte, count int) (Run, []byte, error) {
 			return Run{}, nil, &DecodeError{Offset: len(b), Reason: "operations cut short"}
 		}
 		n := count * size
+		// An operation that its key and value fill says nothing wrong but
+		// its tag: nearly all of them, so they are not looked at further.
+		full, plain := c.fullTag()
 		for i := 0; i < n; i += size {
+			if plain && b[i] == full {
+				continue
+			}
 			if _, err := c.parseFixed(b[i : i+size : i+size]); err != nil {
 				return Run{}, nil, at(i, err)
 			}
@@ -90,6 +96,21 @@ func (c Codec) Split(b []byte, count int) (Run, []byte, error) {
 		ends[i] = uint32(n)
 	}
 	return Run{bytes: b[:n:n], ends: ends}, b[n:], nil
+}
+
+// fullTag is the tag of the operations of Fixed that have a key and a value
+// and no padding, and whether there are such.
+func (c Codec) fullTag() (byte, bool) {
+	k, v := c.widths()
+	switch {
+	case c.Size() != 1+k+v:
+		return 0, false
+	case c.family == Any:
+		return tagAnyUpdate, true
+	case c.family == Immutable:
+		return tagImmutableSet, true
+	}
+	return 0, false
 }
 
 // NewRun is the run of the operations that b consists of; bytes left over are

@@ -51,7 +51,7 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 		},
 	}
 	for i := range o.Levels {
-		o.Levels[i].BlockSize = 32 << 10
+		o.Levels[i].BlockSize = 8 << 10
 	}
 	// Digests and hashed keys do not compress; byte strings may.
 	settings := pebble.DBCompressionNone

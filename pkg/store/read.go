@@ -146,22 +146,44 @@ func (g *Generation) Operation(dst []byte, loc uint64) ([]byte, error) {
 	return dst, err
 }
 
-// Tile returns one digest of a stored tile.
-func (g *Generation) Tile(n mmr.Node) (mmr.Digest, error) {
-	id, at := mmr.TileOf(n)
-	var buf [16]byte
+// Tile is a stored tile.
+type Tile struct {
+	id   mmr.TileID
+	data []byte // empty: nothing read yet
+}
+
+// Digest is the tile's digest number at, counted as mmr.TileOf does.
+func (t *Tile) Digest(at int) mmr.Digest { return mmr.Digest(t.data[at*mmr.DigestSize:]) }
+
+// Tile reads the full tile id into t, unless t holds it already.
+func (g *Generation) Tile(t *Tile, id mmr.TileID) error {
+	if len(t.data) > 0 && t.id == id {
+		return nil
+	}
+	var buf [tileKeyLen]byte
 	value, closer, err := g.db.Get(tileKey(buf[:0], id))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return mmr.Digest{}, corrupt(g.path, "tile %d/%d is missing", id.Level, id.Index)
+		return corrupt(g.path, "tile %d/%d is missing", id.Level, id.Index)
 	}
 	if err != nil {
-		return mmr.Digest{}, classify("read tile", err)
+		return classify("read tile", err)
 	}
 	defer closer.Close()
 	if len(value) != mmr.TileDigests(id.Level)*mmr.DigestSize {
-		return mmr.Digest{}, corrupt(g.path, "tile %d/%d has %d bytes", id.Level, id.Index, len(value))
+		return corrupt(g.path, "tile %d/%d has %d bytes", id.Level, id.Index, len(value))
 	}
-	return mmr.Digest(value[at*mmr.DigestSize:]), nil
+	t.id, t.data = id, append(t.data[:0], value...)
+	return nil
+}
+
+// TileTop returns the digest of a node at the top of a full tile.
+func (g *Generation) TileTop(n mmr.Node) (mmr.Digest, error) {
+	var t Tile
+	id, at := mmr.TileOf(n)
+	if err := g.Tile(&t, id); err != nil {
+		return mmr.Digest{}, err
+	}
+	return t.Digest(at), nil
 }
 
 // Index reads the key index. It is not safe for concurrent use; Close it.

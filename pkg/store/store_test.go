@@ -142,7 +142,7 @@ func continueLog(t testing.TB, g *Generation, id Identity) *log {
 	if l.w, err = g.NewWriter(l.s); err != nil {
 		t.Fatal(err)
 	}
-	if l.f, err = mmr.LoadFrontier(l.s.Stored, l.s.Start, g.Pins(), g.Tile); err != nil {
+	if l.f, err = mmr.LoadFrontier(l.s.Stored, l.s.Start, g.Pins(), g.TileTop); err != nil {
 		t.Fatal(err)
 	}
 	for at := l.f.Leaves(); at < l.s.Stored; at++ {
@@ -184,7 +184,9 @@ func (l *log) verify() {
 				continue
 			}
 			want, _ := full.Digest(n)
-			if got, err := l.g.Tile(n); err != nil || got != want {
+			var tile Tile
+			id, at := mmr.TileOf(n)
+			if err := l.g.Tile(&tile, id); err != nil || tile.Digest(at) != want {
 				l.t.Fatalf("tile digest of %v: %v", n, err)
 			}
 		}

@@ -2,8 +2,8 @@ package wire
 
 // Answers checks that a is an answer to req: its id, its size, at least one
 // operation and at most as many as were asked for, none beyond the size, and
-// pinned nodes exactly if they were asked for. Errors are *AnswerError. What a says is true
-// only after its proof was verified as well.
+// pinned nodes exactly if they were asked for. Errors are *AnswerError. What a
+// says is true only once its proof is verified as well.
 func (a *Operations) Answers(req GetOperations) error {
 	n := uint64(a.Run.Len())
 	switch {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/bits"
-	"slices"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -86,8 +85,10 @@ func ReadFrame(r *bufio.Reader, buf []byte, most int) ([]byte, error) {
 	buf = buf[:0]
 	for len(buf) < n {
 		if len(buf) == cap(buf) {
-			// No more than has arrived already, or the first step.
-			buf = slices.Grow(buf, min(n-len(buf), aheadOfData+len(buf)))
+			// Twice what has arrived, and the first step.
+			grown := make([]byte, len(buf), min(n, aheadOfData+2*len(buf)))
+			copy(grown, buf)
+			buf = grown
 		}
 		have := len(buf)
 		buf = buf[:min(n, cap(buf))]

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -95,7 +96,8 @@ type CompactState struct {
 type Error struct {
 	ID   uint64
 	Code Code
-	// Text is for people, valid UTF-8, and not part of any contract.
+	// Text is for people and not part of any contract. Peers refuse text
+	// that is not UTF-8, so AppendTo replaces what is not.
 	Text string
 }
 
@@ -187,8 +189,9 @@ func (m *CompactState) AppendTo(dst []byte) []byte {
 // AppendTo implements Message.
 func (m *Error) AppendTo(dst []byte) []byte {
 	dst = append(appendHeader(dst, m.Tag(), m.ID), byte(m.Code))
-	dst = operation.AppendUvarint(dst, uint64(len(m.Text)))
-	return append(dst, m.Text...)
+	text := strings.ToValidUTF8(m.Text, "\uFFFD")
+	dst = operation.AppendUvarint(dst, uint64(len(text)))
+	return append(dst, text...)
 }
 
 // AppendTo appends the encoding of the target (format.md section 4).

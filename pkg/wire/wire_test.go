@@ -1,18 +1,14 @@
 package wire_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 	"reflect"
 	"runtime"
 	"testing"
-	"testing/iotest"
 
-	"github.com/proofsync/proofsync/internal/vectors"
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/wire"
@@ -229,185 +225,6 @@ func TestTruePinsAreNotAbsentPins(t *testing.T) {
 	}
 }
 
-func TestAnswersBindsTheReplyToItsRequest(t *testing.T) {
-	c := codecs["any/fixed"]
-	req := wire.GetOperations{ID: 4, Size: 20, Start: 10, Max: 5, Pins: true}
-	good := func() *wire.Operations {
-		return &wire.Operations{ID: 4, Proof: mmr.Proof{Leaves: 20}, Run: someRun(t, c, 5), Pins: someDigests(2), HasPins: true}
-	}
-	if err := good().Answers(req); err != nil {
-		t.Fatal(err)
-	}
-	for why, change := range map[string]func(*wire.Operations, *wire.GetOperations){
-		"id":              func(a *wire.Operations, _ *wire.GetOperations) { a.ID = 5 },
-		"smaller size":    func(a *wire.Operations, _ *wire.GetOperations) { a.Proof.Leaves = 19 },
-		"larger size":     func(a *wire.Operations, _ *wire.GetOperations) { a.Proof.Leaves = 21 },
-		"nothing":         func(a *wire.Operations, _ *wire.GetOperations) { a.Run = operation.Run{} },
-		"too much":        func(_ *wire.Operations, r *wire.GetOperations) { r.Max = 4 },
-		"beyond the size": func(_ *wire.Operations, r *wire.GetOperations) { r.Start = 16 },
-		"start at size":   func(_ *wire.Operations, r *wire.GetOperations) { r.Start = 20 },
-		"start above":     func(_ *wire.Operations, r *wire.GetOperations) { r.Start = mmr.MaxLeaves },
-		"no pins":         func(a *wire.Operations, _ *wire.GetOperations) { a.HasPins, a.Pins = false, nil },
-		"pins":            func(_ *wire.Operations, r *wire.GetOperations) { r.Pins = false },
-	} {
-		a, r := good(), req
-		change(a, &r)
-		err := a.Answers(r)
-		var typed *wire.AnswerError
-		if !errors.Is(err, wire.ErrAnswer) || !errors.As(err, &typed) {
-			t.Errorf("%s: %v", why, err)
-		}
-	}
-	short := good()
-	short.Run = short.Run.Slice(0, 1)
-	if err := short.Answers(req); err != nil {
-		t.Errorf("a short answer is an answer, but: %v", err)
-	}
-}
-
-func TestFrameLengths(t *testing.T) {
-	for _, c := range []struct {
-		in   []byte
-		want int
-		err  error
-	}{
-		{[]byte{0}, 0, nil},
-		{[]byte{5, 1}, 5, nil},
-		{[]byte{0x80, 0x80, 0x80, 0x05}, wire.MaxFrame, nil},
-		{[]byte{0x81, 0x80, 0x80, 0x05}, 0, wire.ErrFrameTooLarge},
-		{[]byte{0xFF, 0xFF, 0xFF, 0xFF, 0x0F}, 0, wire.ErrFrameTooLarge},
-		{[]byte{0xFF, 0xFF, 0xFF, 0xFF, 0x1F}, 0, wire.ErrFrame},
-		{[]byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, 0, wire.ErrFrame},
-		{[]byte{0x80, 0}, 0, wire.ErrFrame},
-		{[]byte{0x80, 0x80, 0x80, 0x80, 0}, 0, wire.ErrFrame},
-		{nil, 0, io.EOF},
-		{[]byte{0x80}, 0, io.ErrUnexpectedEOF},
-	} {
-		n, err := wire.ReadFrameLen(bytes.NewReader(c.in))
-		if n != c.want || !errors.Is(err, c.err) {
-			t.Errorf("%x: %d, %v; want %d, %v", c.in, n, err, c.want, c.err)
-		}
-		if errors.Is(c.err, wire.ErrFrameTooLarge) && !errors.Is(err, wire.ErrFrame) {
-			t.Errorf("%x: %v is no frame error", c.in, err)
-		}
-	}
-}
-
-func TestFramesHaveNoRelationToReads(t *testing.T) {
-	first, err := wire.AppendFrame(nil, &wire.Error{ID: 1, Text: string(bytes.Repeat([]byte{'x'}, 300_000))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := wire.AppendFrame(bytes.Clone(first), &wire.GetTarget{ID: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for why, r := range map[string]io.Reader{
-		"one byte a read": iotest.OneByteReader(bytes.NewReader(stream)),
-		"half reads":      iotest.HalfReader(bytes.NewReader(stream)),
-		"error with data": iotest.DataErrReader(bytes.NewReader(stream)),
-	} {
-		br := bufio.NewReader(r)
-		var buf []byte
-		for i, want := range []int{len(first) - 3, 9} {
-			if buf, err = wire.ReadFrame(br, buf, wire.MaxFrame); err != nil || len(buf) != want {
-				t.Fatalf("%s: frame %d of %d bytes, %v; want %d", why, i, len(buf), err, want)
-			}
-		}
-		if m, err := wire.Decode(buf, codecs["any/fixed"]); err != nil || m.RequestID() != 2 {
-			t.Errorf("%s: %+v, %v", why, m, err)
-		}
-		if _, err := wire.ReadFrame(br, buf, wire.MaxFrame); err != io.EOF {
-			t.Errorf("%s: at the end: %v", why, err)
-		}
-	}
-	for n := 1; n < len(first); n += 9973 {
-		if _, err := wire.ReadFrame(bufio.NewReader(bytes.NewReader(first[:n])), nil, wire.MaxFrame); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("stream cut after %d bytes: %v", n, err)
-		}
-	}
-}
-
-func TestReadFrameReusesTheBuffer(t *testing.T) {
-	frame, err := wire.AppendFrame(nil, &wire.GetTarget{ID: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, source := bufio.NewReader(nil), bytes.NewReader(nil)
-	buf := make([]byte, 0, 64)
-	if n := testing.AllocsPerRun(100, func() {
-		source.Reset(frame)
-		r.Reset(source)
-		if _, err := wire.ReadFrame(r, buf, wire.MaxFrame); err != nil {
-			t.Fatal(err)
-		}
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func TestReadFrameKeepsToTheCallersCap(t *testing.T) {
-	var f *wire.FrameError
-	_, err := wire.ReadFrame(bufio.NewReader(bytes.NewReader([]byte{101, 0})), nil, 100)
-	if !errors.Is(err, wire.ErrFrameTooLarge) || !errors.As(err, &f) || f.Length != 101 || f.Max != 100 {
-		t.Errorf("%v", err)
-	}
-}
-
-// Whoever announces 10 MiB and sends little costs little.
-func TestDeclaredLengthAloneAllocatesLittle(t *testing.T) {
-	for sent, most := range map[int]uint64{0: 72 << 10, 1000: 72 << 10, 200_000: 1 << 20, wire.MaxFrame: 3 * wire.MaxFrame} {
-		stream := append([]byte{0x80, 0x80, 0x80, 0x05}, make([]byte, sent)...)
-		r := bufio.NewReader(bytes.NewReader(stream))
-		var err error
-		if n := allocated(func() { _, err = wire.ReadFrame(r, nil, wire.MaxFrame) }); n > most {
-			t.Errorf("%d bytes sent: %d allocated, at most %d expected", sent, n, most)
-		}
-		if (err == nil) != (sent == wire.MaxFrame) {
-			t.Errorf("%d bytes sent: %v", sent, err)
-		}
-	}
-}
-
-func TestAppendFrameRefusesWhatNobodyReads(t *testing.T) {
-	// Tag, id, code and a length of four bytes stand before the text.
-	most := wire.MaxFrame - 1 - 8 - 1 - 4
-	text := bytes.Repeat([]byte{'x'}, most+1)
-	frame, err := wire.AppendFrame(nil, &wire.Error{Text: string(text[:most])})
-	if err != nil || len(frame) != 4+wire.MaxFrame {
-		t.Errorf("%d bytes, %v", len(frame), err)
-	}
-	dst, err := wire.AppendFrame([]byte("kept"), &wire.Error{Text: string(text)})
-	if !errors.Is(err, wire.ErrFrameTooLarge) || string(dst) != "kept" {
-		t.Errorf("%d bytes, %v", len(dst), err)
-	}
-}
-
-func TestMaxAnswerBoundsEveryAnswer(t *testing.T) {
-	c := codecs["any/fixed"]
-	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.Uint64Range(1, mmr.MaxLeaves).Draw(t, "size")
-		start := rapid.Uint64Range(0, size-1).Draw(t, "start")
-		ops := rapid.Uint64Range(1, min(size-start, wire.MaxOperations)).Draw(t, "operations")
-		k := rapid.Uint64Range(0, uint64(len(mmr.Peaks(size)))).Draw(t, "inactive peaks")
-		n, err := mmr.ProofSize(size, k, start, start+ops)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := mmr.Proof{Leaves: size, InactivePeaks: k, Digests: make([]mmr.Digest, n)}
-		b := wire.AppendOperationsReply(nil, 1, p, int(ops), make([]byte, int(ops)*c.Size()), make([]mmr.Digest, len(mmr.Peaks(start))), true)
-		if got, most := len(b)+4, wire.MaxAnswer(c, size, ops); got > most {
-			t.Fatalf("%d bytes, bound is %d", got, most)
-		}
-	})
-	if n := wire.MaxAnswer(codecs["any/variable"], 10, 1); n < wire.MaxFrame {
-		t.Errorf("variable: %d", n)
-	}
-	if n := wire.MaxAnswer(c, 1000, 100); n > 100*65+5000 {
-		t.Errorf("100 operations of 1000: %d", n)
-	}
-}
-
 func TestTextForms(t *testing.T) {
 	root := mmr.Digest{0xAB}
 	if got, want := (wire.Target{Root: root, Start: 1, End: 9}).String(), root.String()+":1:9"; got != want {
@@ -421,47 +238,10 @@ func TestTextForms(t *testing.T) {
 	}
 }
 
-func BenchmarkDecodeMessage(b *testing.B) {
-	const n = 10_000
-	for _, name := range []string{"any/fixed", "any/variable"} {
-		c := codecs[name]
-		m := wire.Operations{Proof: mmr.Proof{Leaves: 1 << 20, Digests: someDigests(20)}, Run: someRun(b, c, n)}
-		payload := m.AppendTo(nil)
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(payload)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := wire.Decode(payload, c); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkAppendFrame(b *testing.B) {
-	m := wire.Operations{Proof: mmr.Proof{Leaves: 1 << 20, Digests: someDigests(20)}, Run: someRun(b, codecs["any/fixed"], 10_000)}
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		var err error
-		if dst, err = wire.AppendFrame(dst[:0], &m); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.SetBytes(int64(len(dst)))
-}
-
-// seeds adds every captured frame that is not long.
-func seeds(f *testing.F, add func(c vectors.Case)) {
-	for _, c := range vectors.Captures(f) {
-		if c.Negative() && len(c.Cases) > 100 {
-			continue // enough of these from the smaller captures
-		}
-		for _, k := range c.Cases {
-			if len(k.Response) < 2000 {
-				add(k)
-			}
-		}
+func TestErrorTextIsAlwaysReadable(t *testing.T) {
+	b := (&wire.Error{Code: wire.Database, Text: "key \xFF\xFE"}).AppendTo(nil)
+	m, err := wire.Decode(b, codecs["any/fixed"])
+	if e, ok := m.(*wire.Error); err != nil || !ok || e.Text != "key \uFFFD" {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
