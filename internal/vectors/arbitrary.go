@@ -68,8 +68,13 @@ func (a *Arbitrary) byte() byte {
 // Take is the next n bytes.
 func (a *Arbitrary) Take(n int) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = a.byte()
+	for at := 0; at < n; {
+		if a.used == len(a.block) {
+			a.refill()
+		}
+		m := copy(b[at:], a.block[a.used:])
+		at += m
+		a.used += m
 	}
 	return b
 }
@@ -99,7 +104,8 @@ func (a *Arbitrary) Between(low, high uint64) uint64 {
 
 // Digest is the hash of 0 to 256 bytes.
 func (a *Arbitrary) Digest() Digest {
-	return sha256.Sum256(a.Take(int(a.Between(0, 256))))
+	n := int(a.Between(0, 256))
+	return sha256.Sum256(a.Take(n))
 }
 
 // Bytes is a byte string; each byte follows a Bool that says that it is there.
