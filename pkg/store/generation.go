@@ -180,9 +180,14 @@ func (g *Generation) Pins() []mmr.Digest { return g.pins }
 func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
 
 // Close closes the pebble database; every iterator and Writer has to be gone.
+// Memtables are written out, so that the next open has no log to replay.
 func (g *Generation) Close() error {
-	if err := g.db.Close(); err != nil {
-		return fmt.Errorf("close %s: %w", g.path, err)
+	var err error
+	if !g.dir.opts.ReadOnly {
+		err = g.db.Flush()
+	}
+	if err = errors.Join(err, g.db.Close()); err != nil {
+		return classify("close "+g.path, err)
 	}
 	return nil
 }

@@ -1,0 +1,128 @@
+// Package app puts the processes together. It is the only package that knows
+// fx, and holds wiring and the order of starting and stopping; what the parts do
+// is in the packages it wires.
+//
+//	server:  telemetry -> listener -> storage -> serving (initial operations, import, answers, generator)
+//	client:  telemetry -> storage -> following (sync loop, readiness)
+//
+// Parts start from left to right and stop from right to left. Starting is quick:
+// probes answer first, ports and the directory are taken next, and long work
+// runs in tasks afterwards. A task that fails ends the process with exit code 1.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go.uber.org/fx"
+
+	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/telemetry"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// startTimeout bounds the start of all parts. The longest is the opening of a
+// database, which after a crash replays a bounded log.
+const startTimeout = 5 * time.Minute
+
+// Streams are the standard streams of a process.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// OS returns the standard streams of this process.
+func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
+
+// ServerMain runs cmd/server with the arguments after the program's name and
+// returns its exit code.
+func ServerMain(args []string, std Streams) int {
+	cfg, err := config.ParseServer(args)
+	if err != nil {
+		return answer(err, "server", new(config.Server), std)
+	}
+	log := logger(&cfg.Common, std)
+	return run(Server(cfg, std.In, log), log, cfg.ShutdownTimeout.D())
+}
+
+// ClientMain runs cmd/client like ServerMain.
+func ClientMain(args []string, std Streams) int {
+	cfg, err := config.ParseClient(args)
+	if err != nil {
+		return answer(err, "client", new(config.Client), std)
+	}
+	log := logger(&cfg.Common, std)
+	return run(Client(cfg, log), log, cfg.ShutdownTimeout.D())
+}
+
+func logger(c *config.Common, std Streams) *slog.Logger {
+	return telemetry.NewLogger(std.Err, c.LogFormat.String(), c.LogLevel.Level())
+}
+
+// answer deals with arguments that do not lead to a run.
+func answer(err error, name string, cfg any, std Streams) int {
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		err = config.Usage(std.Out, cfg)
+	case errors.Is(err, config.ErrVersion):
+		_, err = fmt.Fprintf(std.Out, "proofsync %s %s\n", name, telemetry.Build())
+	default:
+		fmt.Fprintf(std.Err, "%s: %v\n", name, err)
+		return exitUsage
+	}
+	if err != nil {
+		fmt.Fprintf(std.Err, "%s: %v\n", name, err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// run starts the app, waits for a signal or the app's own end, and stops it
+// within the timeout. A second signal kills.
+func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
+	signals, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer restore()
+
+	start, cancel := context.WithTimeout(signals, startTimeout)
+	defer cancel()
+	if err := app.Start(start); err != nil {
+		// fx has stopped what was started.
+		if signals.Err() != nil {
+			log.Info("stopped while starting")
+			return exitOK
+		}
+		log.Error("cannot start", "error", err)
+		return exitFailure
+	}
+
+	code := exitOK
+	select {
+	case <-signals.Done():
+	case s := <-app.Wait(): // fx hears the signals as well
+		code = s.ExitCode
+	}
+	signal.Reset(syscall.SIGINT, syscall.SIGTERM) // also fx's handler
+	log.Info("shutting down", "timeout", timeout)
+
+	stop, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := app.Stop(stop); err != nil {
+		log.Error("stopped with an error", "error", err)
+		return exitFailure
+	}
+	log.Info("stopped")
+	return code
+}

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
+
+	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/source"
+	"github.com/proofsync/proofsync/pkg/syncer"
+	"github.com/proofsync/proofsync/pkg/telemetry"
+)
+
+// lagInterval is how often the lag is looked at for /readyz.
+const lagInterval = time.Second
+
+// Client is the graph of cmd/client.
+func Client(cfg *config.Client, log *slog.Logger, extra ...fx.Option) *fx.App {
+	return fx.New(clientOptions(cfg, log), fx.Options(extra...))
+}
+
+func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
+	return fx.Options(
+		common(&cfg.Common, cfg.MetricsPort, false, log),
+		fx.Supply(cfg),
+		fx.Invoke(func(lc fx.Lifecycle, st *storage, state *status, reg prometheus.Registerer, e exits) {
+			f := &following{cfg: cfg, storage: st, status: state, reg: reg, exits: e}
+			lc.Append(fx.Hook{OnStart: f.start, OnStop: f.stop})
+		}),
+	)
+}
+
+// following is the last part of the client: the database follows the servers.
+type following struct {
+	cfg     *config.Client
+	storage *storage
+	status  *status
+	reg     prometheus.Registerer
+	exits   exits
+
+	pool  *source.Pool
+	sync  *syncer.Syncer
+	tasks tasks
+
+	interrupted atomic.Bool // see errInterrupted
+}
+
+func (f *following) start(context.Context) error {
+	log := f.exits.Log
+	metrics := source.NewMetrics(f.reg)
+	var peers []source.Source
+	for _, addr := range f.cfg.Servers {
+		peers = append(peers, source.NewPeer(addr, source.PeerOptions{
+			Codec: f.cfg.Codec(), Timeout: f.cfg.RequestTimeout.D(), Logger: log, Metrics: metrics,
+		}))
+	}
+	f.pool = source.NewPool(peers, source.PoolOptions{Logger: log, Metrics: metrics})
+	f.sync = syncer.New(f.storage.DB, f.pool, syncer.Options{
+		BatchSize:        int(f.cfg.BatchSize),
+		MaxOutstanding:   int(f.cfg.MaxOutstanding),
+		MaxInflightBytes: int64(f.cfg.MaxInflightBytes),
+		TargetInterval:   f.cfg.TargetInterval.D(),
+		SyncInterval:     f.cfg.SyncInterval.D(),
+		OnFork:           syncer.ForkPolicy(f.cfg.OnFork),
+		Once:             bool(f.cfg.Once),
+		Server:           strings.Join(f.cfg.Servers, ","),
+		Logger:           log,
+		Metrics:          syncer.NewMetrics(f.reg),
+	})
+	if f.cfg.ReadyPolicy == config.ReadyMaxLag {
+		gate := &telemetry.LagGate{Max: uint64(f.cfg.MaxLag), For: f.cfg.MaxLagFor.D()}
+		f.tasks.start("readiness", func(ctx context.Context) error { f.watchLag(ctx, gate); return nil }, f.exits.failed)
+		f.status.traffic.set(func() error { return errors.Join(f.readable(), gate.Check()) })
+	} else {
+		f.status.traffic.set(f.readable)
+	}
+	f.tasks.start("sync", f.follow, f.exits.failed)
+	return nil
+}
+
+// errInterrupted: a client that was to sync once was stopped before it had.
+var errInterrupted = errors.New("stopped before a sync was completed")
+
+// follow runs the sync loop; with --once it ends the process after one sync.
+func (f *following) follow(ctx context.Context) error {
+	if !f.cfg.Once {
+		return f.sync.Run(ctx)
+	}
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if d := f.cfg.Deadline.D(); d > 0 {
+		limited, cancel = context.WithTimeout(ctx, d)
+	}
+	defer cancel()
+	err := f.sync.Run(limited)
+	switch {
+	case ctx.Err() != nil && err == nil:
+		f.interrupted.Store(true)
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("deadline of %s: %w", f.cfg.Deadline.D(), err)
+	case err == nil:
+		f.exits.with(exitOK)
+	}
+	return err
+}
+
+// readable is the condition of the ready policy serving: there is a verified
+// root to read at, whatever the servers do.
+func (f *following) readable() error {
+	v, err := f.storage.DB.View()
+	if err != nil {
+		return err
+	}
+	v.Close()
+	return nil
+}
+
+// watchLag measures the lag. It is unknown while the newest target is older than
+// a healthy loop lets it become.
+func (f *following) watchLag(ctx context.Context, gate *telemetry.LagGate) {
+	oldest := f.cfg.SyncInterval.D() + f.cfg.TargetInterval.D() + 2*f.cfg.RequestTimeout.D()
+	tick := time.NewTicker(lagInterval)
+	defer tick.Stop()
+	for {
+		s := f.sync.Status()
+		known := !s.TargetTime.IsZero() && time.Since(s.TargetTime) <= oldest
+		gate.Observe(s.Lag(), known)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *following) stop(ctx context.Context) error {
+	f.status.traffic.clear()
+	err := errors.Join(f.tasks.stop(ctx), f.pool.Close())
+	if f.interrupted.Load() {
+		err = errors.Join(err, errInterrupted)
+	}
+	return err
+}

@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
+
+	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/generator"
+	"github.com/proofsync/proofsync/pkg/importer"
+	"github.com/proofsync/proofsync/pkg/serve"
+	"github.com/proofsync/proofsync/pkg/telemetry"
+)
+
+// Server is the graph of cmd/server. Standard input is read only when the
+// configuration imports from it.
+func Server(cfg *config.Server, stdin io.Reader, log *slog.Logger, extra ...fx.Option) *fx.App {
+	return fx.New(serverOptions(cfg, stdin, log), fx.Options(extra...))
+}
+
+func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Option {
+	return fx.Options(
+		common(&cfg.Common, cfg.MetricsPort, true, log),
+		fx.Supply(cfg),
+		fx.Provide(newListener),
+		fx.Invoke(func(lc fx.Lifecycle, l *listener, st *storage, state *status, reg prometheus.Registerer, e exits) {
+			s := &serving{cfg: cfg, stdin: stdin, listener: l, storage: st, status: state, reg: reg, exits: e}
+			lc.Append(fx.Hook{OnStart: s.start, OnStop: s.stop})
+		}),
+	)
+}
+
+// listener holds the port of the sync protocol from the start on, so that a port
+// in use is known before any work is done.
+type listener struct{ net.Listener }
+
+func newListener(lc fx.Lifecycle, cfg *config.Server, _ *telemetry.Server) *listener {
+	l := new(listener)
+	lc.Append(fx.Hook{
+		OnStart: func(ctx context.Context) (err error) {
+			if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Host.Join(cfg.Port)); err != nil {
+				return fmt.Errorf("listener: %w", err)
+			}
+			return nil
+		},
+		OnStop: func(context.Context) error {
+			_ = l.Close() // serving has closed it, unless it was never reached
+			return nil
+		},
+	})
+	return l
+}
+
+// serving is the last part of the server: what is done with an open database.
+type serving struct {
+	cfg      *config.Server
+	stdin    io.Reader
+	listener *listener
+	storage  *storage
+	status   *status
+	reg      prometheus.Registerer
+	exits    exits
+
+	seed   uint64
+	server *serve.Server
+	gen    *generator.Generator
+	serves tasks
+	writes tasks
+}
+
+func (s *serving) start(context.Context) error {
+	log := s.exits.Log
+	var given bool
+	if s.seed, given = s.cfg.Seed.Get(); !given {
+		s.seed = rand.Uint64()
+	}
+	s.gen = generator.New(s.storage.DB, generator.Options{
+		Seed:           s.seed,
+		InitialOps:     uint64(s.cfg.InitialOps),
+		OpInterval:     s.cfg.OpInterval.D(),
+		OpsPerInterval: int(s.cfg.OpsPerInterval),
+		FloorPolicy:    s.cfg.FloorPolicy.FloorPolicy,
+		Logger:         log,
+		Metrics:        generator.NewMetrics(s.reg),
+	})
+	s.server = serve.New(serve.FromDatabase(s.storage.DB), serve.Options{
+		MaxOpsPerResponse:        int(s.cfg.MaxOpsPerResponse),
+		MaxConnections:           int(s.cfg.MaxConnections),
+		MaxRequestsPerConnection: int(s.cfg.MaxRequests),
+		MaxInflightBytes:         int64(s.cfg.MaxConnBytes),
+		MaxTotalBytes:            int64(s.cfg.MaxTotalBytes),
+		ReadTimeout:              s.cfg.ReadTimeout.D(),
+		WriteTimeout:             s.cfg.WriteTimeout.D(),
+		IdleTimeout:              s.cfg.IdleTimeout.D(),
+		Logger:                   log,
+		Metrics:                  serve.NewMetrics(s.reg),
+	})
+	s.writes.start("writer", s.write, s.exits.failed)
+	return nil
+}
+
+// write is the only writer of the database. A new database is filled before it
+// is served, so that the first client gets all of it; one that exists is served
+// at once, however long an import takes.
+func (s *serving) write(ctx context.Context) error {
+	fresh, err := s.gen.Fresh()
+	if err != nil {
+		return err
+	}
+	if s.cfg.OpInterval > 0 || fresh && s.cfg.InitialOps > 0 {
+		s.exits.Log.Info("generating operations", "seed", s.seed)
+	}
+	if fresh {
+		err = s.gen.Initialize(ctx)
+		if err == nil {
+			err = s.load(ctx)
+		}
+		if err == nil {
+			err = s.serve()
+		}
+	} else if err = s.serve(); err == nil {
+		err = s.load(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return s.gen.Run(ctx)
+}
+
+// load imports what the configuration names.
+func (s *serving) load(ctx context.Context) error {
+	if len(s.cfg.Import) == 0 {
+		return nil
+	}
+	_, err := importer.Run(ctx, s.storage.DB, importer.Options{
+		Paths: s.cfg.Import, Stdin: s.stdin, FloorPolicy: s.cfg.FloorPolicy.FloorPolicy, Logger: s.exits.Log,
+	})
+	return err
+}
+
+// serve begins to answer clients.
+func (s *serving) serve() error {
+	v, err := s.storage.DB.View()
+	if err != nil {
+		return err
+	}
+	s.exits.Log.Info("database ready", "op_count", v.Size(), "root", v.Root())
+	v.Close()
+	s.serves.start("sync server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) }, s.exits.failed)
+	s.status.traffic.set(holds)
+	msg := "server listening and continuously adding operations"
+	if s.cfg.OpInterval == 0 {
+		msg = "server listening"
+	}
+	s.exits.Log.Info(msg, "addr", s.listener.Addr().String(), "op_interval", s.cfg.OpInterval.D(), "ops_per_interval", uint64(s.cfg.OpsPerInterval))
+	return nil
+}
+
+// stop ends writing, then lets clients have the answers they wait for. A part of
+// the time is left for the database to close.
+func (s *serving) stop(ctx context.Context) error {
+	s.status.traffic.clear()
+	write, cancel := withShare(ctx, 0.5)
+	defer cancel()
+	err := s.writes.stop(write)
+	drain, cancel := withShare(ctx, 0.8)
+	defer cancel()
+	if cut := s.server.Shutdown(drain); cut != nil {
+		s.exits.Log.Warn("clients cut off", "error", cut)
+	}
+	if e := s.serves.stop(ctx); err == nil {
+		err = e
+	}
+	return err
+}
+
+// withShare is ctx with a share of the time it has left.
+func withShare(ctx context.Context, share float64) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(share*float64(time.Until(end))))
+}

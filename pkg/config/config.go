@@ -1,0 +1,94 @@
+// Package config holds the settings of the two daemons: one struct per binary,
+// whose tags are the single source of variable names, flags, defaults, bounds,
+// the help text and docs/CONFIG.md.
+//
+// It turns arguments and environment into a checked value and knows nothing of
+// what the values are used for; it starts nothing and touches no file.
+//
+//	defaults < PROOFSYNC_… variables (caarlos0/env) < flags (pflag) --> Validate --> *Server, *Client
+//	the same tags (envconfig) --> --help, docs/CONFIG.md, refusal of unknown variables
+//
+// Tags of a field:
+//
+//	env, envconfig   name of the variable without the prefix PROOFSYNC_; both are equal
+//	default          value when neither flag nor variable is given; an empty variable counts as not given
+//	flag, short      name of the flag and its one-letter form
+//	min, max         bounds, checked by Validate, written in the syntax of the field
+//	desc             one sentence for help and documentation
+package config
+
+import "github.com/proofsync/proofsync/pkg/operation"
+
+// Prefix starts the name of every variable, followed by an underscore.
+const Prefix = "PROOFSYNC"
+
+// Common is what server and client share.
+type Common struct {
+	DB              Family    `env:"DB" envconfig:"DB" default:"any" flag:"db" desc:"family of the database"`
+	Encoding        Encoding  `env:"ENCODING" envconfig:"ENCODING" default:"fixed" flag:"encoding" desc:"encoding of its operations: fixed has 32-byte keys and values, variable has byte strings"`
+	StorageDir      Path      `env:"STORAGE_DIR" envconfig:"STORAGE_DIR" default:"" flag:"storage-dir" short:"d" desc:"directory of the database; without one, a new directory below the system's temporary folder, named in the log"`
+	Host            Host      `env:"HOST" envconfig:"HOST" default:"127.0.0.1" flag:"host" desc:"address every listener binds to; containers set 0.0.0.0"`
+	CacheSize       Size      `env:"CACHE_SIZE" envconfig:"CACHE_SIZE" default:"32MiB" flag:"cache-size" min:"1MiB" max:"1TiB" desc:"memory for the block cache of the database"`
+	LogFormat       LogFormat `env:"LOG_FORMAT" envconfig:"LOG_FORMAT" default:"text" flag:"log-format" desc:"form of the log lines on standard error"`
+	LogLevel        LogLevel  `env:"LOG_LEVEL" envconfig:"LOG_LEVEL" default:"info" flag:"log-level" desc:"least severe log lines to write"`
+	ShutdownTimeout Duration  `env:"SHUTDOWN_TIMEOUT" envconfig:"SHUTDOWN_TIMEOUT" default:"10s" flag:"shutdown-timeout" min:"1ms" desc:"most time between SIGTERM and the end of the process"`
+}
+
+// Codec is the family and encoding that were asked for.
+func (c *Common) Codec() operation.Codec {
+	return operation.NewCodec(operation.Family(c.DB), operation.Encoding(c.Encoding))
+}
+
+// Server configures cmd/server.
+type Server struct {
+	Common
+	Port              Port        `env:"PORT" envconfig:"PORT" default:"8080" flag:"port" short:"p" desc:"port of the sync protocol; 0 picks a free one and logs it"`
+	MetricsPort       Port        `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9090" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
+	InitialOps        Count       `env:"INITIAL_OPS" envconfig:"INITIAL_OPS" default:"100" flag:"initial-ops" short:"i" max:"1000000000" desc:"operations a new database begins with, one commit for every ten; a database that holds operations gets none"`
+	OpInterval        Duration    `env:"OP_INTERVAL" envconfig:"OP_INTERVAL" default:"100ms" flag:"op-interval" short:"t" desc:"time between two generated batches; 0 generates none"`
+	OpsPerInterval    Count       `env:"OPS_PER_INTERVAL" envconfig:"OPS_PER_INTERVAL" default:"5" flag:"ops-per-interval" short:"o" min:"1" max:"1000000" desc:"operations in a generated batch"`
+	Seed              Seed        `env:"SEED" envconfig:"SEED" default:"random" flag:"seed" desc:"seed of generated operations; the same seed gives the same roots"`
+	Import            Paths       `env:"IMPORT" envconfig:"IMPORT" default:"" flag:"import" desc:"file or directory to import before operations are generated (JSON Lines, CSV, directory tree; - is standard input); repeat the flag, or separate paths by commas in the variable"`
+	FloorPolicy       FloorPolicy `env:"FLOOR_POLICY" envconfig:"FLOOR_POLICY" default:"keep" flag:"floor-policy" desc:"inactivity floor of immutable commits: keep leaves it where it is, retain:N keeps the newest N operations above it"`
+	MaxOpsPerResponse Count       `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
+	MaxConnections    Count       `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most clients at once; the next one is disconnected"`
+	MaxRequests       Count       `env:"MAX_REQUESTS_PER_CONNECTION" envconfig:"MAX_REQUESTS_PER_CONNECTION" default:"256" flag:"max-requests-per-connection" min:"1" max:"1000000" desc:"most requests of one client in work at once; further ones wait"`
+	MaxConnBytes      Size        `env:"MAX_CONNECTION_BYTES" envconfig:"MAX_CONNECTION_BYTES" default:"32MiB" flag:"max-connection-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for one client"`
+	MaxTotalBytes     Size        `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together"`
+	ReadTimeout       Duration    `env:"READ_TIMEOUT" envconfig:"READ_TIMEOUT" default:"30s" flag:"read-timeout" min:"1ms" desc:"most time a client may take to send a request it has begun"`
+	WriteTimeout      Duration    `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"most time a client may take to receive what was written to it"`
+	IdleTimeout       Duration    `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected"`
+}
+
+// Client configures cmd/client.
+type Client struct {
+	Common
+	Servers          Addresses   `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; repeat the flag or separate by commas"`
+	MetricsPort      Port        `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9091" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
+	BatchSize        Count       `env:"BATCH_SIZE" envconfig:"BATCH_SIZE" default:"50" flag:"batch-size" short:"b" min:"1" max:"10000" desc:"most operations in one request"`
+	TargetInterval   Duration    `env:"TARGET_UPDATE_INTERVAL" envconfig:"TARGET_UPDATE_INTERVAL" default:"1s" flag:"target-update-interval" short:"t" min:"1ms" desc:"time between two questions for the newest target during a sync"`
+	SyncInterval     Duration    `env:"SYNC_INTERVAL" envconfig:"SYNC_INTERVAL" default:"10s" flag:"sync-interval" short:"i" min:"1ms" desc:"pause between a completed sync and the next"`
+	MaxOutstanding   Count       `env:"MAX_OUTSTANDING_REQUESTS" envconfig:"MAX_OUTSTANDING_REQUESTS" default:"0" flag:"max-outstanding-requests" short:"r" max:"1000000" desc:"most requests in flight; 0 lets the byte budget decide"`
+	MaxInflightBytes Size        `env:"MAX_INFLIGHT_BYTES" envconfig:"MAX_INFLIGHT_BYTES" default:"32MiB" flag:"max-inflight-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers expected or being checked at once"`
+	RequestTimeout   Duration    `env:"REQUEST_TIMEOUT" envconfig:"REQUEST_TIMEOUT" default:"5s" flag:"request-timeout" min:"10ms" desc:"most time a server may take to answer"`
+	OnFork           OnFork      `env:"ON_FORK" envconfig:"ON_FORK" default:"halt" flag:"on-fork" desc:"when a server's history contradicts ours: halt keeps serving what was verified, rebuild starts over from the server's history"`
+	Once             Bool        `env:"ONCE" envconfig:"ONCE" default:"false" flag:"once" desc:"exit after one completed sync"`
+	Deadline         Duration    `env:"DEADLINE" envconfig:"DEADLINE" default:"0" flag:"deadline" desc:"with --once, give up after this long; 0 waits for ever"`
+	ReadyPolicy      ReadyPolicy `env:"READY_POLICY" envconfig:"READY_POLICY" default:"serving" flag:"ready-policy" desc:"when /readyz says yes: serving, once a verified root is readable; max-lag, while it is also close enough to the server's"`
+	MaxLag           Count       `env:"MAX_LAG" envconfig:"MAX_LAG" default:"10000" flag:"max-lag" min:"1" desc:"with --ready-policy max-lag, operations the replica may be behind"`
+	MaxLagFor        Duration    `env:"MAX_LAG_FOR" envconfig:"MAX_LAG_FOR" default:"30s" flag:"max-lag-for" desc:"with --ready-policy max-lag, time it may be further behind before it stops being ready"`
+}
+
+// Validate checks the bounds of every field. The error is a *UsageError.
+func (s *Server) Validate() error { return checkBounds(s) }
+
+// Validate checks the bounds of every field and that they fit together. The error is a *UsageError.
+func (c *Client) Validate() error {
+	if err := checkBounds(c); err != nil {
+		return err
+	}
+	if c.Deadline != 0 && !bool(c.Once) {
+		return &UsageError{Name: nameOf(c, "deadline"), Value: c.Deadline.String(), Reason: "needs --once"}
+	}
+	return nil
+}
