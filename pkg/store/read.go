@@ -111,7 +111,7 @@ func (g *Generation) Bundles(start, end uint64, fn func(b *Bundle, i, j int) err
 	defer it.Close()
 	at := start
 	var b Bundle
-	for ok := it.SeekLT(bundleKey(nil, start+1)); ok && at < end; ok = it.Next() {
+	for ok := g.seekBundle(it, start); ok && at < end; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return classify("read operations", err)
@@ -119,8 +119,11 @@ func (g *Generation) Bundles(start, end uint64, fn func(b *Bundle, i, j int) err
 		if err := b.decode(g, it.Key(), value); err != nil {
 			return err
 		}
-		if b.First > at || b.End() <= at {
+		if b.First > at {
 			break
+		}
+		if b.End() <= at {
+			continue // a fragment of the same slot, before the range
 		}
 		j := int(min(end, b.End()) - b.First)
 		if err := fn(&b, int(at-b.First), j); err != nil {
@@ -135,6 +138,16 @@ func (g *Generation) Bundles(start, end uint64, fn func(b *Bundle, i, j int) err
 		return corrupt(g.path, "operation at location %d is missing", at)
 	}
 	return nil
+}
+
+// seekBundle moves to a bundle of the slot that holds loc, at or before loc's
+// own. Seeking forward is cheaper, but where operations are large the bundles
+// to skip may be too.
+func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64) bool {
+	if g.opSize > 0 {
+		return it.SeekGE(bundleKey(nil, loc&^(slotOperations-1)))
+	}
+	return it.SeekLT(bundleKey(nil, loc+1))
 }
 
 // Operation appends the encoded operation at loc to dst.

@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+)
+
+// Database is what a Server answers from. FromDatabase makes one of a
+// *database.DB.
+type Database interface {
+	// Codec is the codec of the operations; it never changes.
+	Codec() operation.Codec
+	// View returns the newest published state. The caller closes it.
+	View() (View, error)
+}
+
+// View is one published state of a database, unchanging until it is closed.
+// Its errors are those of package database: ErrPruned, ErrNotBoundary and
+// ErrBeyond say that a request cannot be served, others that the database is
+// at fault.
+type View interface {
+	// Root is the root of the log of Size operations.
+	Root() mmr.Digest
+	// Size is the number of operations of the log.
+	Size() uint64
+	// Start is the first location that is still retained.
+	Start() uint64
+	// Floor is the inactivity floor.
+	Floor() uint64
+	// AppendOperations appends the encoded operations [start, start+n) to
+	// dst, n as large as end and maxBytes allow, but at least 1.
+	AppendOperations(dst []byte, start, end uint64, maxBytes int) (out []byte, n int, err error)
+	// Prove proves the operations [start, end) in the log of size operations.
+	Prove(size, start, end uint64) (mmr.Proof, error)
+	// Pins returns the pinned nodes of loc, oldest first.
+	Pins(loc uint64) ([]mmr.Digest, error)
+	Close()
+}
+
+// FromDatabase serves a database of this module.
+func FromDatabase(db *database.DB) Database { return opened{db} }
+
+type opened struct{ *database.DB }
+
+func (o opened) View() (View, error) {
+	v, err := o.DB.View()
+	if err != nil {
+		return nil, err // not v: an interface over a nil pointer is not nil
+	}
+	return v, nil
+}

@@ -1,0 +1,24 @@
+// Package serve answers the requests of replicas from an authenticated
+// database: the server side of the TCP protocol (format.md section 5).
+//
+// It owns the listener, one session per connection, the workers that build
+// replies and the limits that keep a hostile or slow peer from costing more
+// than its share. It decides nothing about what is true: the database has the
+// operations and the proofs, package wire has the bytes. It does not fetch,
+// verify or write anything.
+//
+//	conn -> reader: frame, decode, admit -> jobs -> worker: view, operations, proof -> reply queue -> writer -> conn
+//	                          |                                                             |
+//	                          +-- budgets: requests and bytes, per connection and in total --+ (given back once written)
+//
+// A session reads only what it may admit. When a budget is used up its reader
+// stops, the peer's TCP window fills and the peer waits; nothing that was read
+// is dropped. Budgets are given back when a reply has been handed to the
+// kernel, so a peer that does not read stops being served, and after
+// WriteTimeout its connection ends. Workers are shared, and each reader waits
+// with one request at a time, so connections take turns whatever they pipeline.
+//
+// Errors never end a connection: bad requests get an Error message with a code
+// a client can act on, frames that do not decode are counted and skipped, and
+// only a length prefix that cannot be trusted any more closes the stream.
+package serve

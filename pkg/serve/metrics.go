@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/proofsync/proofsync/pkg/wire"
+)
+
+// Metrics counts what a Server does. Every label has a handful of values that
+// no peer can choose.
+type Metrics struct {
+	connections prometheus.Gauge
+	accepted    prometheus.Counter
+	rejected    prometheus.Counter
+	acceptFails prometheus.Counter
+	closed      [numReasons]prometheus.Counter
+
+	requests    [numKinds]prometheus.Counter
+	errors      []prometheus.Counter // by wire.Code
+	undecodable prometheus.Counter
+	oversized   prometheus.Counter
+	operations  prometheus.Counter
+	failures    [numFailures]prometheus.Counter
+	duration    prometheus.Histogram
+
+	received prometheus.Counter
+	sent     prometheus.Counter
+	writes   prometheus.Counter
+
+	inflightRequests prometheus.Gauge
+	inflightBytes    prometheus.Gauge
+}
+
+// NewMetrics registers the metrics of one server. With a nil registerer they
+// count but are registered nowhere.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: "proofsync_serve_" + name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "proofsync_serve_" + name, Help: help}, []string{label})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Name: "proofsync_serve_" + name, Help: help})
+	}
+	m := &Metrics{
+		connections: gauge("connections", "Connections being served."),
+		accepted:    counter("connections_accepted_total", "Connections accepted and served."),
+		rejected:    counter("connections_rejected_total", "Connections closed at once because the connection limit was reached."),
+		acceptFails: counter("accept_failures_total", "Times accepting a connection failed and was tried again later."),
+
+		undecodable: counter("undecodable_frames_total", "Frames skipped without an answer because they do not decode."),
+		oversized:   counter("oversized_frames_total", "Frames skipped without an answer because no request is that long."),
+		operations:  counter("operations_total", "Operations sent in replies."),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "proofsync_serve_request_duration_seconds",
+			Help:    "Time from a request having been admitted to its reply being ready to be written.",
+			Buckets: prometheus.ExponentialBuckets(20e-6, 4, 10), // 20 us .. 5.2 s
+		}),
+
+		received: counter("received_bytes_total", "Bytes read from connections."),
+		sent:     counter("sent_bytes_total", "Bytes written to connections."),
+		writes:   counter("writes_total", "Writes to connections; several replies share one when they are ready together."),
+
+		inflightRequests: gauge("inflight_requests", "Requests admitted whose reply has not been written yet."),
+		inflightBytes:    gauge("inflight_bytes", "Bytes reserved for replies that are being built or wait to be written."),
+	}
+	closed := vec("connections_closed_total", "Connections that ended, by what ended them.", "reason")
+	for r := range m.closed {
+		m.closed[r] = closed.WithLabelValues(reason(r).String())
+	}
+	requests := vec("requests_total", "Requests read, by type.", "type")
+	for k := range m.requests {
+		m.requests[k] = requests.WithLabelValues(kind(k).String())
+	}
+	errs := vec("errors_total", "Error messages sent, by code.", "code")
+	for c := wire.InvalidRequest; c <= wire.Internal; c++ {
+		m.errors = append(m.errors, errs.WithLabelValues(strings.ReplaceAll(c.String(), " ", "_")))
+	}
+	failures := vec("database_failures_total", "Requests the database could not answer though it should have, by what failed.", "kind")
+	for k := range m.failures {
+		m.failures[k] = failures.WithLabelValues(failure(k).String())
+	}
+	return m
+}

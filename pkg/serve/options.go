@@ -1,0 +1,135 @@
+package serve
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/wire"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxOpsPerResponse        = wire.MaxOperations
+	DefaultMaxReplyBytes            = 4 << 20
+	DefaultMaxConnections           = 1024
+	DefaultMaxRequestsPerConnection = 256
+	DefaultMaxRequestBytes          = 16 << 10
+	DefaultMaxInflightBytes         = 32 << 20
+	DefaultMaxTotalBytes            = 256 << 20
+	DefaultReadTimeout              = 30 * time.Second
+	DefaultWriteTimeout             = 30 * time.Second
+	DefaultIdleTimeout              = 5 * time.Minute
+)
+
+// minRequestBytes is what every request of the protocol fits in: the longest
+// one, for a compact state, has 50 bytes.
+const minRequestBytes = 64
+
+// Options are the limits of a Server. The zero value of every field means its
+// default, so Options{} is a usable server.
+type Options struct {
+	// MaxOpsPerResponse is the most operations in one reply, whatever the
+	// request asks for. Default and upper limit 10,000: peers decode no more.
+	MaxOpsPerResponse int
+
+	// MaxReplyBytes cuts the operations of a reply, in bytes; a reply has at
+	// least one operation even if that one is larger. Default 4 MiB. It is
+	// lowered to what a frame can carry.
+	MaxReplyBytes int
+
+	// MaxConnections is the number of connections served at once. One more is
+	// closed as soon as it is accepted. Default 1024.
+	MaxConnections int
+
+	// MaxRequestsPerConnection is the number of requests of one connection
+	// that may be read and not yet answered. Reading stops there. Default 256.
+	MaxRequestsPerConnection int
+
+	// MaxRequestBytes is the longest frame that is looked at, and the size of
+	// a connection's read buffer, in bytes. The payload of a longer frame, up
+	// to the 10 MiB of the protocol, is skipped without being kept and counts
+	// as not decodable. Default 16 KiB; every request fits in 64 bytes, less
+	// is raised to that.
+	MaxRequestBytes int
+
+	// MaxInflightBytes bounds the replies of one connection that are being
+	// built or wait to be written, in bytes. A single reply is always
+	// admitted. Default 32 MiB.
+	MaxInflightBytes int64
+
+	// MaxTotalBytes is the same bound over all connections. Default 256 MiB.
+	MaxTotalBytes int64
+
+	// ReadTimeout is how long a frame may take from its first byte to its
+	// last. Default 30 s, negative: no limit.
+	ReadTimeout time.Duration
+
+	// WriteTimeout is how long a peer may take to accept up to 256 KiB of
+	// replies. Default 30 s, negative: no limit.
+	WriteTimeout time.Duration
+
+	// IdleTimeout is how long a connection may stay without a request read or
+	// in work. Default 5 min, negative: no limit.
+	IdleTimeout time.Duration
+
+	// Workers is the number of replies built at once, over all connections.
+	// Default: two for each CPU Go may use, at least four, since some wait
+	// for the disk.
+	Workers int
+
+	// Logger receives what operators should know. nil discards it.
+	Logger *slog.Logger
+
+	// Metrics counts. nil: counted nowhere.
+	Metrics *Metrics
+}
+
+// withDefaults fills in what was left zero and pulls the rest into range.
+func (o Options) withDefaults() Options {
+	o.MaxOpsPerResponse = min(positive(o.MaxOpsPerResponse, DefaultMaxOpsPerResponse), wire.MaxOperations)
+	o.MaxReplyBytes = min(positive(o.MaxReplyBytes, DefaultMaxReplyBytes), wire.MaxFrame-maxOverhead)
+	o.MaxConnections = positive(o.MaxConnections, DefaultMaxConnections)
+	o.MaxRequestsPerConnection = positive(o.MaxRequestsPerConnection, DefaultMaxRequestsPerConnection)
+	o.MaxRequestBytes = max(positive(o.MaxRequestBytes, DefaultMaxRequestBytes), minRequestBytes)
+	o.MaxInflightBytes = positive(o.MaxInflightBytes, DefaultMaxInflightBytes)
+	o.MaxTotalBytes = positive(o.MaxTotalBytes, DefaultMaxTotalBytes)
+	o.ReadTimeout = limit(o.ReadTimeout, DefaultReadTimeout)
+	o.WriteTimeout = limit(o.WriteTimeout, DefaultWriteTimeout)
+	o.IdleTimeout = limit(o.IdleTimeout, DefaultIdleTimeout)
+	o.Workers = positive(o.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	return o
+}
+
+func positive[T int | int64](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// limit makes 0 the default and anything negative 0, which then means none.
+func limit(d, def time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return def
+	case d < 0:
+		return 0
+	}
+	return d
+}
+
+// maxOverhead bounds everything in a data reply that is not an operation: tag,
+// id, varints, and the digests of proof and pins. A proof has at most one
+// digest for each of 62 peaks and 62 siblings on either side of its range.
+const maxOverhead = 64 + (3*62+wire.MaxPins)*32
+
+// _ fails to compile when the largest operation no longer fits a frame.
+const _ = uint(wire.MaxFrame - maxOverhead - operation.MaxOperation)

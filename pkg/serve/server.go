@@ -1,0 +1,222 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Back-off while accepting fails for want of resources.
+const (
+	minAcceptDelay = 5 * time.Millisecond
+	maxAcceptDelay = time.Second
+)
+
+// ErrServing is returned by a second Serve of one Server.
+var ErrServing = errors.New("server is already serving")
+
+// Server answers requests from one database. It serves one listener, once.
+// All methods may be called from any goroutine.
+type Server struct {
+	db   Database
+	opts Options
+
+	jobs  chan job            // unbuffered: readers take turns
+	bytes *semaphore.Weighted // MaxTotalBytes
+	pool  bufferPool
+	notes notes
+
+	// end is done when whatever still runs has to stop at once.
+	end    context.Context
+	cancel context.CancelFunc
+
+	sessions sync.WaitGroup
+	draining chan struct{} // closed when no more input is wanted
+	done     chan struct{} // closed when Serve has joined everything it started
+
+	mu       sync.Mutex // guards what follows, and closing draining
+	listener net.Listener
+	open     map[*session]struct{}
+}
+
+// New returns a server of db. It starts nothing; Serve does. The database has
+// to stay open until Serve has returned.
+func New(db Database, opts Options) *Server {
+	opts = opts.withDefaults()
+	end, cancel := context.WithCancel(context.Background())
+	return &Server{
+		db:       db,
+		opts:     opts,
+		jobs:     make(chan job),
+		bytes:    semaphore.NewWeighted(opts.MaxTotalBytes),
+		notes:    notes{log: opts.Logger},
+		end:      end,
+		cancel:   cancel,
+		draining: make(chan struct{}),
+		done:     make(chan struct{}),
+		open:     make(map[*session]struct{}),
+	}
+}
+
+// Serve accepts connections from l and answers their requests until Shutdown
+// is called or ctx ends. It closes l, and returns when every goroutine it
+// started has ended.
+//
+// After Shutdown, and when ctx ends, it returns nil; the end of ctx cuts
+// replies off, Shutdown lets them finish. Any other return is an error: the
+// listener is broken, or ErrServing.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.mu.Lock()
+	if s.listener != nil {
+		s.mu.Unlock()
+		return ErrServing
+	}
+	s.listener = l
+	s.mu.Unlock()
+	defer close(s.done)
+	defer l.Close()
+	if s.stopping() { // Shutdown came first
+		return nil
+	}
+
+	var watch, workers sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-ctx.Done():
+			s.abort()
+		case <-s.end.Done():
+		}
+	})
+	for range s.opts.Workers {
+		workers.Go(func() {
+			w := worker{srv: s}
+			for j := range s.jobs {
+				w.do(j)
+			}
+		})
+	}
+	err := s.accept(l)
+	s.drain()
+	if err != nil {
+		s.abort() // nobody may be left to call Shutdown
+	}
+	s.sessions.Wait()
+	close(s.jobs)
+	workers.Wait()
+	s.cancel()
+	watch.Wait()
+	return err
+}
+
+// Shutdown stops accepting, answers every request that has been read or lies
+// complete in a read buffer, writes the answers and closes the connections.
+// When ctx ends first, it closes what is left at once and returns the error of
+// ctx. Either way every goroutine of Serve has ended when it returns.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if started := s.drain(); !started {
+		s.cancel()
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.abort()
+		<-s.done
+		return context.Cause(ctx)
+	}
+}
+
+// drain lets no connection in and no more input, and leaves the rest running.
+// It tells whether Serve was ever called.
+func (s *Server) drain() (started bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping() {
+		close(s.draining)
+	}
+	for c := range s.open {
+		c.drain()
+	}
+	if s.listener == nil {
+		return false
+	}
+	s.listener.Close()
+	return true
+}
+
+// abort ends whatever runs.
+func (s *Server) abort() {
+	s.cancel()
+	s.drain()
+}
+
+func (s *Server) accept(l net.Listener) error {
+	m := s.opts.Metrics
+	var delay time.Duration
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			delay = 0
+			s.admit(conn)
+			continue
+		}
+		if s.stopping() {
+			return nil
+		}
+		if !worthRetrying(err) {
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		}
+		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
+		m.acceptFails.Inc()
+		s.notes.warn(noteAccept, "accepting a connection failed, trying again", "error", err, "delay", delay)
+		select {
+		case <-time.After(delay):
+		case <-s.draining:
+			return nil
+		}
+	}
+}
+
+// admit starts the session of a connection, or closes it when there are
+// enough.
+func (s *Server) admit(conn net.Conn) {
+	m := s.opts.Metrics
+	s.mu.Lock()
+	full := len(s.open) >= s.opts.MaxConnections
+	if full || s.stopping() {
+		s.mu.Unlock()
+		conn.Close()
+		if full {
+			m.rejected.Inc()
+			s.notes.warn(noteReject, "connection refused: too many", "peer", conn.RemoteAddr(), "max_connections", s.opts.MaxConnections)
+		}
+		return
+	}
+	c := newSession(s, conn)
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+	m.accepted.Inc()
+	m.connections.Inc()
+	s.sessions.Go(func() {
+		c.run()
+		s.mu.Lock()
+		delete(s.open, c)
+		s.mu.Unlock()
+		m.connections.Dec()
+	})
+}
+
+func (s *Server) stopping() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}

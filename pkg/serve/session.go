@@ -1,0 +1,290 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/proofsync/proofsync/pkg/wire"
+)
+
+// writeChunk is how much one write with one deadline carries at most, in bytes.
+const writeChunk = 256 << 10
+
+// A session serves one connection: the goroutine of run reads, another one
+// writes, the workers of the server build the replies in between.
+type session struct {
+	srv    *Server
+	conn   net.Conn
+	frames *frameReader
+	log    *slog.Logger
+
+	// end is done when the connection was cut off: replies are dropped.
+	end context.Context
+	cut context.CancelCauseFunc
+
+	start   time.Time
+	written atomic.Int64 // when a reply was last written, since start
+
+	slots   chan struct{}       // one taken per request admitted and not yet written
+	bytes   *semaphore.Weighted // MaxInflightBytes
+	pending sync.WaitGroup      // requests handed to workers
+	replies chan reply          // as large as slots: a worker never waits
+
+	requests, undecodable int // of the reader, for the log
+}
+
+// job is a request on its way to a worker.
+type job struct {
+	session  *session
+	request  request
+	reserved int64 // bytes taken from both budgets
+	admitted time.Time
+}
+
+// reply is a whole frame on its way to the writer.
+type reply struct {
+	frame    []byte
+	buffer   *[]byte // the memory of frame, from the pool
+	reserved int64
+}
+
+func newSession(srv *Server, conn net.Conn) *session {
+	c := &session{
+		srv:     srv,
+		conn:    conn,
+		start:   time.Now(),
+		log:     srv.opts.Logger.With("peer", conn.RemoteAddr().String()),
+		slots:   make(chan struct{}, srv.opts.MaxRequestsPerConnection),
+		bytes:   semaphore.NewWeighted(srv.opts.MaxInflightBytes),
+		replies: make(chan reply, srv.opts.MaxRequestsPerConnection),
+	}
+	c.frames = newFrameReader(conn, &srv.opts, c.lastActive)
+	c.end, c.cut = context.WithCancelCause(srv.end)
+	return c
+}
+
+// lastActive is when a reply was last written, or now if one is in work.
+func (c *session) lastActive() time.Time {
+	if len(c.slots) > 0 {
+		return time.Now()
+	}
+	return c.start.Add(time.Duration(c.written.Load()))
+}
+
+// drain makes the session end when what it has read is answered.
+func (c *session) drain() { c.frames.drain() }
+
+// run serves the connection until it ends.
+func (c *session) run() {
+	var writer, closer sync.WaitGroup
+	closer.Go(func() { // a closed connection wakes whoever reads or writes it
+		<-c.end.Done()
+		c.conn.Close()
+	})
+	writer.Go(c.write)
+	err := c.read()
+	// A peer that has closed its sending side may still wait for replies.
+	c.pending.Wait()
+	close(c.replies)
+	writer.Wait()
+
+	if cause := context.Cause(c.end); cause != nil {
+		err = cause
+	}
+	why := reasonOf(err)
+	if why == byShutdown || why == byLengthPrefix {
+		c.frames.linger()
+	}
+	c.cut(nil)
+	closer.Wait()
+	c.srv.opts.Metrics.closed[why].Inc()
+	args := []any{"reason", why.String(), "requests", c.requests, "undecodable_frames", c.undecodable}
+	if why == byPeer || why == byShutdown {
+		c.log.Debug("connection ended", args...)
+	} else {
+		c.log.Info("connection ended", append(args, "error", err)...)
+	}
+}
+
+// read admits requests until the stream ends, and returns why it did.
+func (c *session) read() error {
+	m := c.srv.opts.Metrics
+	codec := c.srv.db.Codec()
+	for {
+		payload, err := c.frames.next()
+		if errors.Is(err, errOversized) {
+			m.oversized.Inc()
+			c.skip(err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		msg, err := wire.Decode(payload, codec)
+		if err != nil {
+			m.undecodable.Inc()
+			c.skip(err)
+			continue
+		}
+		c.requests++
+		if err := c.admit(newRequest(msg)); err != nil {
+			return err
+		}
+	}
+}
+
+// skip takes note of a frame that gets no answer.
+func (c *session) skip(err error) {
+	if c.undecodable++; c.undecodable == 1 {
+		c.srv.notes.warn(noteUndecodable, "frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
+	}
+}
+
+// admit waits until the budgets have room for the reply and a worker has the
+// request. It fails only when the connection is cut off. The connection's own
+// budget comes first: who waits there takes nothing from others.
+func (c *session) admit(r request) error {
+	m := c.srv.opts.Metrics
+	m.requests[r.kind].Inc()
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.end.Done():
+		return context.Cause(c.end)
+	}
+	n := c.srv.reservation(r)
+	if err := c.bytes.Acquire(c.end, n); err != nil {
+		<-c.slots
+		return context.Cause(c.end)
+	}
+	if err := c.srv.bytes.Acquire(c.end, n); err != nil {
+		c.bytes.Release(n)
+		<-c.slots
+		return context.Cause(c.end)
+	}
+	m.inflightRequests.Inc()
+	m.inflightBytes.Add(float64(n))
+	c.pending.Add(1)
+	select {
+	case c.srv.jobs <- job{session: c, request: r, reserved: n, admitted: time.Now()}:
+		return nil
+	case <-c.end.Done():
+		c.pending.Done()
+		c.release(reply{reserved: n})
+		return context.Cause(c.end)
+	}
+}
+
+// settle replaces what was reserved for a reply by what it needs.
+func (c *session) settle(reserved, used int64) int64 {
+	if used >= reserved { // more only if it was clamped to a whole budget
+		return reserved
+	}
+	c.giveBack(reserved - used)
+	return used
+}
+
+func (c *session) giveBack(n int64) {
+	c.bytes.Release(n)
+	c.srv.bytes.Release(n)
+	c.srv.opts.Metrics.inflightBytes.Sub(float64(n))
+}
+
+// release ends the life of a reply that was written, or never will be.
+func (c *session) release(r reply) {
+	c.giveBack(r.reserved)
+	c.srv.opts.Metrics.inflightRequests.Dec()
+	if r.buffer != nil {
+		c.srv.pool.put(r.buffer)
+	}
+	<-c.slots
+}
+
+// write sends replies as they become ready, those that are ready together in
+// one go. After a failure it only gives back what replies hold.
+func (c *session) write() {
+	var batch []reply
+	var vec [][]byte
+	for r := range c.replies {
+		batch = c.gather(append(batch[:0], r))
+		if c.end.Err() == nil {
+			vec = vec[:0]
+			for _, r := range batch {
+				vec = append(vec, r.frame)
+			}
+			if err := c.flush(vec); err != nil {
+				c.cut(err)
+			}
+		}
+		c.written.Store(int64(time.Since(c.start))) // before slots say that nothing is in work
+		for i, r := range batch {
+			c.release(r)
+			batch[i] = reply{}
+		}
+	}
+}
+
+// gather adds the replies that are ready now, up to about a chunk. If they are
+// few and small it lets the workers run once before it settles for that: a
+// system call costs more than many small replies.
+func (c *session) gather(batch []reply) []reply {
+	n := len(batch[0].frame)
+	for yielded := false; n < writeChunk; {
+		select {
+		case r, ok := <-c.replies:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, r)
+			n += len(r.frame)
+		default:
+			if yielded || n >= writeChunk/8 || len(c.slots) <= len(batch) {
+				return batch
+			}
+			yielded = true
+			runtime.Gosched()
+		}
+	}
+	return batch
+}
+
+// flush writes the frames chunk by chunk, each within WriteTimeout. It
+// consumes frames.
+func (c *session) flush(frames [][]byte) error {
+	m := c.srv.opts.Metrics
+	for len(frames) > 0 {
+		n, whole := 0, 0
+		for whole < len(frames) && n+len(frames[whole]) <= writeChunk {
+			n += len(frames[whole])
+			whole++
+		}
+		chunk := net.Buffers(frames[:whole:whole])
+		if room := writeChunk - n; whole < len(frames) && room > 0 {
+			chunk = append(chunk, frames[whole][:room]) // copies the list, frames keeps the rest
+			frames[whole] = frames[whole][room:]
+		}
+		frames = frames[whole:]
+		if t := c.srv.opts.WriteTimeout; t > 0 {
+			if err := c.conn.SetWriteDeadline(time.Now().Add(t)); err != nil {
+				return err
+			}
+		}
+		written, err := chunk.WriteTo(c.conn)
+		m.writes.Inc()
+		m.sent.Add(float64(written))
+		if isTimeout(err) {
+			return &endError{byWriteTimeout, err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
