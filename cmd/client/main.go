@@ -6,6 +6,10 @@ import (
 	"os"
 
 	"github.com/proofsync/proofsync/pkg/app"
+	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
-func main() { os.Exit(app.ClientMain(os.Args[1:], app.OS())) }
+func main() {
+	telemetry.TuneMemory()
+	os.Exit(app.ClientMain(os.Args[1:], app.OS()))
+}

@@ -64,10 +64,10 @@ type Load struct {
 }
 
 // Limits of what a load holds in memory before it flushes by itself: the
-// index entries and tiles of about half a million fixed operations.
+// index entries and tiles of about a quarter of a million fixed operations.
 const (
-	loadBytes      = 40 << 20
-	loadOperations = 512 << 10
+	loadBytes      = 24 << 20
+	loadOperations = 256 << 10
 )
 
 // Extend continues the generation in use at LoadState.Stored. ErrEmpty if

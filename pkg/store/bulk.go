@@ -28,12 +28,22 @@ type bulk struct {
 	paths   []string
 	bundles *table
 
+	*bulkBuffers
+}
+
+// bulkBuffers is the memory of a bulk commit; the next one uses it again.
+type bulkBuffers struct {
 	tiles   []tileRef
 	tileBuf []byte
 
 	entries []entryRef
 	keys    []byte // index keys, one after the other
 	kinds   []byte // kinds[i] belongs to entries[...].n == i
+}
+
+func (b *bulkBuffers) reset() {
+	b.tiles, b.tileBuf = b.tiles[:0], b.tileBuf[:0]
+	b.entries, b.keys, b.kinds = b.entries[:0], b.keys[:0], b.kinds[:0]
 }
 
 type tileRef struct {
@@ -53,8 +63,9 @@ type entryRef struct {
 // indexTableEntries is how many index entries a goroutine writes to a table.
 const indexTableEntries = 64 << 10
 
-func newBulk(g *Generation) (*bulk, error) {
-	b := &bulk{g: g, dir: g.path + loadSuffix}
+func newBulk(g *Generation, buffers *bulkBuffers) (*bulk, error) {
+	buffers.reset()
+	b := &bulk{g: g, dir: g.path + loadSuffix, bulkBuffers: buffers}
 	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", b.dir, err)
 	}

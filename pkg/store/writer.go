@@ -44,6 +44,7 @@ type Writer struct {
 	pending int           // operations since the last Commit
 	batch   *pebble.Batch // small commits
 	bulk    *bulk         // large ones; then batch is nil
+	buffers bulkBuffers   // of the bulk
 }
 
 // NewWriter continues at state.Stored. The caller makes sure that there is
@@ -234,7 +235,7 @@ func (w *Writer) Index(key []byte, loc uint64, kind byte) error {
 
 // goBulk moves what the batch holds so far into tables.
 func (w *Writer) goBulk() error {
-	b, err := newBulk(w.g)
+	b, err := newBulk(w.g, &w.buffers)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,94 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/source"
+	"github.com/proofsync/proofsync/pkg/wire"
+)
+
+// LocalError is a failure of our own storage. It is the only kind that ends a
+// continuous Run: no source could help.
+type LocalError struct {
+	Op  string // what was being done
+	Err error
+}
+
+func (e *LocalError) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap returns the storage's error.
+func (e *LocalError) Unwrap() error { return e.Err }
+
+func local(op string, err error) error { return &LocalError{op, err} }
+
+// ForkError says that the source's history is not a continuation of ours, and
+// proves it.
+type ForkError struct {
+	Peer   string
+	Target wire.Target // the source's, proven by it
+	// Location is the number of operations at which both histories were
+	// compared; Root is our root there, zero when only peaks were compared.
+	Location uint64
+	Root     mmr.Digest
+	// Evidence is the path of the file with the proof; empty if it could not be kept.
+	Evidence string
+}
+
+func (e *ForkError) Error() string {
+	return fmt.Sprintf("fork: the history of %s up to %d is not ours (its target is %s)", e.Peer, e.Location, e.Target)
+}
+
+// MismatchError says that the source's log is of another family or encoding.
+type MismatchError struct {
+	Peer          string
+	Local, Remote operation.Codec
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("mismatch: this replica is %s, the log of %s is %s", e.Local, e.Peer, e.Remote)
+}
+
+// VerificationError says that an answer of a peer was refuted.
+type VerificationError struct {
+	Peer    string
+	Request source.Request
+	Err     error
+}
+
+func (e *VerificationError) Error() string {
+	return fmt.Sprintf("answer of %s to [%d, %d) of %d refuted: %v",
+		e.Peer, e.Request.Start, e.Request.Start+e.Request.Max, e.Request.Size, e.Err)
+}
+
+// Unwrap returns what was wrong.
+func (e *VerificationError) Unwrap() error { return e.Err }
+
+// TargetError says that a target contradicts the log it names: everything
+// verified, and yet its last operation cannot end it.
+type TargetError struct {
+	Target source.Target
+	Reason string
+}
+
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("target %s of %s is impossible: %s", e.Target, e.Target.Peer, e.Reason)
+}
+
+// classify extends source.Classify by the errors of verification.
+func classify(err error) source.Class {
+	var (
+		verification *VerificationError
+		target       *TargetError
+		localErr     *LocalError
+	)
+	switch {
+	case errors.As(err, &localErr):
+		return source.Local
+	case errors.As(err, &verification), errors.As(err, &target):
+		return source.Wrong
+	}
+	return source.Classify(err)
+}

@@ -1,0 +1,89 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/source"
+)
+
+// fork is a fork that was just proven, with its evidence not yet kept: polls
+// of a source that stays forked prove it again and again.
+type fork struct {
+	ForkError
+	evidence *evidence
+}
+
+// unlinkedError says that a load is not a prefix of the target's history.
+type unlinkedError struct {
+	fork *fork // nil if the load was of a generation in the making: nobody relied on it
+}
+
+func (e *unlinkedError) Error() string {
+	if e.fork == nil {
+		return "the generation in the making is not a part of the target's history"
+	}
+	return e.fork.Error()
+}
+
+// proveFork makes the peer prove a target that contradicts our root: a root
+// that nobody can prove is no fork but a lie.
+func (it *iteration) proveFork(ctx context.Context, t source.Target, l database.LoadState) (*fork, error) {
+	p, err := it.lastOperation(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer p.release()
+	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: t.End}, it.newEvidence(t.Target, p.request, p.answer)}
+	v, err := it.db.View()
+	if err != nil {
+		return nil, local("compare target", err)
+	}
+	defer v.Close()
+	if root, err := v.RootAt(t.End); err == nil {
+		f.Root = root
+		f.evidence.RootThere = &root
+	}
+	f.evidence.Location = t.End
+	return f, nil
+}
+
+// onFork applies the policy.
+func (it *iteration) onFork(ctx context.Context, t source.Target, f *fork) error {
+	it.keep(f)
+	it.report(f.Peer, source.VerdictDiverged)
+	if it.o.OnFork != Rebuild {
+		return &f.ForkError
+	}
+	it.m.rebuilds.Inc()
+	it.log.Warn("rebuilding from the source's history", "peer", f.Peer, "target", t.Target)
+	err := it.load(ctx, t, chooseAnew(it.db.Loads(), t.Target))
+	if unlinked := (*unlinkedError)(nil); errors.As(err, &unlinked) {
+		it.noteAbandoned(t) // it is of a third history
+		err = it.load(ctx, t, stage)
+	}
+	return err
+}
+
+// keep counts, logs and files a fork, unless this iteration is in that state already.
+func (it *iteration) keep(f *fork) {
+	if it.forkSeen != nil {
+		f.Evidence = it.forkSeen.Evidence
+		return
+	}
+	it.m.forks.Inc()
+	name := fmt.Sprintf("fork-%s-%s.json", fileName(f.Peer), f.evidence.Time.Format("20060102T150405.000000000"))
+	f.Evidence = it.file(name, f.evidence)
+	it.forkSeen = &f.ForkError
+	it.log.Error("fork: the source's history is not ours", "peer", f.Peer, "location", f.Location,
+		"size", f.evidence.LocalSize, "root", f.evidence.LocalRoot, "target", f.Target,
+		"evidence", f.Evidence, "on_fork", it.o.OnFork)
+}
+
+// enterFork makes a fork the state, until the source is of our history again.
+func (it *iteration) enterFork(f *ForkError) {
+	it.track.phase(PhaseForked)
+	it.track.update(func(st *Status) { st.Fork, st.LastError = f, f })
+}

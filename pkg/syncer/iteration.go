@@ -1,0 +1,282 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/source"
+	"github.com/proofsync/proofsync/pkg/wire"
+)
+
+// iteration is one pass of the loop: from learning a target to being in step
+// with the newest one known.
+type iteration struct {
+	*Syncer
+	began  time.Time
+	follow *follower
+	result Result
+
+	announced bool // the line that a sync starts was logged
+	forkSeen  *ForkError
+	mismatch  *MismatchError
+}
+
+// Sync runs one iteration: it completes targets until no newer one is known,
+// which for an up-to-date replica takes no request for data. It keeps trying
+// until it is done, ctx ends, or storage fails (*LocalError); with
+// Options.Once also until it is clear that it cannot be done (*ForkError,
+// *MismatchError), and it ends with the first target completed.
+func (s *Syncer) Sync(ctx context.Context) (Result, error) {
+	s.running.Lock()
+	defer s.running.Unlock()
+	s.iteration++
+	s.m.iterations.Inc()
+	it := &iteration{Syncer: s, began: time.Now(), result: Result{Iteration: s.iteration}}
+	s.track.update(func(st *Status) { st.Iteration = s.iteration })
+	it.follow = s.follow(ctx)
+	defer it.follow.stop()
+
+	err := it.run(ctx)
+	it.result.Duration = time.Since(it.began)
+	s.lookLocal()
+	st := s.Status()
+	it.result.Size, it.result.Root = st.Size, st.Root
+	if err != nil {
+		if ctx.Err() == nil {
+			it.failed(err)
+		}
+		return it.result, err
+	}
+	it.completed()
+	return it.result, nil
+}
+
+// failed notes an error that ends the iteration.
+func (it *iteration) failed(err error) {
+	var fault *LocalError
+	if !errors.As(err, &fault) {
+		return // noted when it happened
+	}
+	it.m.failures.WithLabelValues(source.Local.String()).Inc()
+	it.track.phase(PhaseFailed)
+	it.track.update(func(st *Status) { st.LastError = err; st.Failures++ })
+}
+
+func (it *iteration) completed() {
+	r := &it.result
+	it.m.completed.Inc()
+	it.m.duration.Observe(r.Duration.Seconds())
+	it.m.lastDuration.Set(r.Duration.Seconds())
+	phase := PhaseWaiting
+	if r.Behind {
+		phase = PhaseBehind
+	}
+	it.behind = r.Behind
+	it.track.phase(phase)
+	it.track.update(func(st *Status) { st.Rate, st.ETA = 0, 0 })
+	it.succeeded()
+	it.log.Info("sync completed successfully", "sync_iteration", r.Iteration,
+		"database_ops", r.Size, "root", r.Root, "sync_interval", it.o.SyncInterval)
+}
+
+// succeeded notes that we were in step with a target: at the end of an
+// iteration, and at every target completed within one, which a fast writer can
+// make long.
+func (it *iteration) succeeded() {
+	it.m.lastSuccess.SetToCurrentTime()
+	it.track.update(func(st *Status) { st.LastSync, st.LastError, st.Failures = time.Now(), nil, 0 })
+	it.track.alive()
+}
+
+// run learns targets and completes them, however often that fails.
+func (it *iteration) run(ctx context.Context) error {
+	var pause time.Duration
+	var fetched uint64 // when the last failure was judged
+	for failures := 0; ; {
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		t, err := it.follow.poll(ctx)
+		for err == nil {
+			it.announce(t)
+			if err = it.toward(ctx, t); err != nil {
+				break
+			}
+			failures = 0
+			next, more := it.follow.newest(t.Target)
+			if !more || it.o.Once {
+				return nil
+			}
+			t = next
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if it.result.Fetched > fetched {
+			fetched, failures = it.result.Fetched, 0
+		}
+		if pause, err = it.judge(err, failures); err != nil {
+			return err
+		}
+		failures++
+	}
+}
+
+// judge decides about a failure. It returns how long to wait before the target is
+// learned anew, or the error when that would be of no use.
+func (it *iteration) judge(err error, failures int) (time.Duration, error) {
+	class := classify(err)
+	var fork *ForkError
+	var mismatch *MismatchError
+	switch {
+	case errors.As(err, &fork):
+		it.enterFork(fork)
+		if it.o.Once {
+			return 0, err
+		}
+		return it.o.TargetInterval, nil
+	case errors.As(err, &mismatch):
+		it.enterMismatch(mismatch)
+		if it.o.Once {
+			return 0, err
+		}
+		return max(it.o.TargetInterval, source.Backoff(failures+1)), nil
+	case class == source.Local:
+		var fault *LocalError
+		if !errors.As(err, &fault) {
+			err = local("ask the source", err)
+		}
+		return 0, err
+	}
+	it.noteFailure(err)
+	return source.Backoff(failures + 1), nil
+}
+
+// noteFailure counts and logs a failure that is not ours, and tells the source.
+func (it *iteration) noteFailure(err error) {
+	class := classify(err)
+	it.m.failures.WithLabelValues(class.String()).Inc()
+	first := false // since the last progress
+	it.track.update(func(st *Status) {
+		first = st.Failures == 0 || st.LastError == nil || classify(st.LastError) != class
+		st.LastError = err
+		st.Failures++
+	})
+	var (
+		verification *VerificationError
+		target       *TargetError
+		peer         string
+	)
+	switch {
+	case errors.As(err, &verification):
+		peer = verification.Peer
+	case errors.As(err, &target):
+		peer = target.Target.Peer
+	}
+	if peer != "" {
+		it.m.refuted.Inc()
+		it.report(peer, source.VerdictLying)
+	}
+	// An unreachable source is an event once; every wrong answer is one.
+	level := slog.LevelDebug
+	if first || class == source.Wrong {
+		level = slog.LevelWarn
+	}
+	it.log.Log(context.Background(), level, "sync interrupted, trying again",
+		"sync_iteration", it.Syncer.iteration, "class", class, "peer", source.PeerOf(err, peer), "error", err)
+}
+
+// announce logs the beginning of an iteration, once its target is known.
+func (it *iteration) announce(t source.Target) {
+	if it.announced {
+		return
+	}
+	it.announced = true
+	it.log.Info("starting sync", "sync_iteration", it.iteration, "target", t.Target, "server", it.o.Server,
+		"batch_size", it.o.BatchSize, "target_update_interval", it.o.TargetInterval)
+}
+
+// toward completes one target: afterwards its root is readable, or has been
+// found to be one of ours.
+func (it *iteration) toward(ctx context.Context, t source.Target) error {
+	loads := it.db.Loads()
+	a := choose(loads, t.Target)
+	switch a {
+	case behind:
+		it.noteBehind(t, "it ends before what is retained here, so that they cannot be compared")
+		return nil
+	case compare:
+		same, err := it.compare(t.Target)
+		if err != nil {
+			return err
+		}
+		if same {
+			if t.End < loads.Size {
+				it.noteBehind(t, "its root is one of ours")
+			} else {
+				it.result.Behind = false
+			}
+			return nil
+		}
+		fork, err := it.proveFork(ctx, t, loads)
+		if err != nil {
+			return err
+		}
+		return it.onFork(ctx, t, fork)
+	}
+	return it.reach(ctx, t, a)
+}
+
+// reach completes a target by the chosen way, and by other ways when that
+// turns out to be a dead end.
+func (it *iteration) reach(ctx context.Context, t source.Target, a action) error {
+	if it.Status().Phase != PhaseForked && it.Status().Phase != PhaseMismatch {
+		it.track.phase(PhaseSyncing)
+	}
+	err := it.load(ctx, t, a)
+	var unlinked *unlinkedError
+	if errors.As(err, &unlinked) && unlinked.fork == nil {
+		// What was in the making belongs to another history: as if it were not there.
+		it.noteAbandoned(t)
+		l := it.db.Loads()
+		l.Staged = false
+		err = it.load(ctx, t, choose(l, t.Target))
+	}
+	if errors.As(err, &unlinked) && unlinked.fork != nil {
+		return it.onFork(ctx, t, unlinked.fork)
+	}
+	return err
+}
+
+func (it *iteration) noteAbandoned(t source.Target) {
+	it.log.Info("abandoned a generation in the making, it is not a part of the target's history", "target", t.Target)
+}
+
+// compare says whether a target that is not beyond our size is of our history.
+func (it *iteration) compare(t wire.Target) (bool, error) {
+	v, err := it.db.View()
+	if err != nil {
+		return false, local("compare target", err)
+	}
+	defer v.Close()
+	root, err := v.RootAt(t.End)
+	switch {
+	case errors.Is(err, database.ErrNotBoundary):
+		return false, nil
+	case err != nil:
+		return false, local("compare target", err)
+	}
+	return root == t.Root, nil
+}
+
+// noteBehind says, once, that the source has less than we do.
+func (it *iteration) noteBehind(t source.Target, why string) {
+	it.result.Behind = true
+	if !it.behind {
+		it.behind = true
+		it.log.Warn("source is behind this replica", "peer", t.Peer, "target", t.Target, "size", it.Status().Size, "why", why)
+	}
+}

@@ -1,0 +1,210 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/source"
+)
+
+// load completes t by the given way: opens the load, links it to the target's
+// history, fetches what is missing and publishes it. An *unlinkedError says
+// that what is stored is not a prefix of that history.
+func (it *iteration) load(ctx context.Context, t source.Target, a action) error {
+	var (
+		l     *database.Load
+		first *piece
+		err   error
+	)
+	switch a {
+	case extend:
+		if l, err = it.db.Extend(); err != nil {
+			return local("continue the published generation", err)
+		}
+	case continueStaged:
+		if l, err = it.db.ContinueStaged(); err != nil {
+			return local("continue the generation in the making", err)
+		}
+	default:
+		if l, first, err = it.begin(ctx, t); err != nil {
+			return err
+		}
+	}
+	err = it.fill(ctx, t, l, first, a)
+	if e := l.Close(); e != nil && err == nil {
+		err = local("close the load", e)
+	}
+	return err
+}
+
+// begin starts a new generation at the target's start, after the target's end
+// and the pinned nodes of its start were verified. The first operations come
+// with the pins.
+func (it *iteration) begin(ctx context.Context, t source.Target) (*database.Load, *piece, error) {
+	last, err := it.lastOperation(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	last.release()
+	var first *piece
+	var pins []mmr.Digest
+	if t.Start > 0 {
+		if first, err = it.fetchPinned(ctx, t, t.Start); err != nil {
+			return nil, nil, err
+		}
+		pins = first.answer.Pins
+	}
+	l, err := it.db.Stage(t.Start, pins)
+	if err != nil {
+		if first != nil {
+			first.release()
+		}
+		return nil, nil, local("begin a generation", err)
+	}
+	if s := it.db.Loads(); s.Published && it.forkSeen == nil {
+		it.m.linksMissing.Inc()
+		it.log.Warn("history link missing: the source does not retain our size, a new generation begins without proof that it continues the old one",
+			"peer", t.Peer, "size", s.Stored, "target", t.Target)
+	}
+	return l, first, nil
+}
+
+// fetchPinned fetches operations from start on with the pinned nodes of start.
+func (it *iteration) fetchPinned(ctx context.Context, t source.Target, start uint64) (*piece, error) {
+	want, _ := newPlan(start, t.End).next(newWindow(it.codec, it.o).operations())
+	r := source.Request{Size: t.End, Start: start, Max: want.len(), Pins: true, Peer: t.Peer}
+	p, err := it.fetch(ctx, r, t.Root)
+	if err != nil {
+		return nil, it.probe(ctx, t, err)
+	}
+	return p, nil
+}
+
+// fill links, fetches and publishes. It owns first, the verified operations at
+// the end of the load, if there are any.
+func (it *iteration) fill(ctx context.Context, t source.Target, l *database.Load, first *piece, a action) error {
+	defer func() {
+		if first != nil {
+			first.release()
+		}
+	}()
+	size := it.db.Loads().Size
+	if l.End() > t.End { // leftovers of a target that was abandoned
+		if err := it.truncate(l); err != nil {
+			return err
+		}
+	}
+	if a == stage {
+		return it.complete(ctx, t, l, &first)
+	}
+	for {
+		fork, err := it.link(ctx, t, l, &first)
+		if err != nil {
+			return err
+		}
+		if fork == nil {
+			// A load that ends where the target does was not compared with it
+			// yet: if its root is another one, it is a leftover as well.
+			leftover := l.End() == t.End
+			err := it.complete(ctx, t, l, &first)
+			var unfit *unfitError
+			if !leftover || !errors.As(err, &unfit) {
+				return err
+			}
+		}
+		switch {
+		case a == continueStaged:
+			return &unlinkedError{}
+		case l.End() == size:
+			return &unlinkedError{fork}
+		}
+		// Beyond the published size there may be leftovers of an abandoned
+		// target: only what was published is our history.
+		if err := it.truncate(l); err != nil {
+			return err
+		}
+	}
+}
+
+func (it *iteration) truncate(l *database.Load) error {
+	it.log.Info("dropped operations beyond the published size, they are of an abandoned target", "end", l.End())
+	if err := l.Truncate(); err != nil {
+		return local("truncate", err)
+	}
+	return nil
+}
+
+// link proves that what the load holds is a prefix of the target's history:
+// the verified pins at its end are the target's peaks there, so they must be
+// ours. The operations that come with them go to first. A load that already
+// ends where the target does is linked by its root, when it is published.
+func (it *iteration) link(ctx context.Context, t source.Target, l *database.Load, first **piece) (*fork, error) {
+	if l.End() == t.End {
+		return nil, nil
+	}
+	p, err := it.fetchPinned(ctx, t, l.End())
+	if err != nil {
+		return nil, err
+	}
+	ours := l.Peaks()
+	if slices.Equal(p.answer.Pins, ours) {
+		*first = p
+		return nil, nil
+	}
+	defer p.release()
+	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: l.End()}, it.newEvidence(t.Target, p.request, p.answer)}
+	f.evidence.Location = l.End()
+	f.evidence.OurPeaks = ours
+	return f, nil
+}
+
+// unfitError says that a load that is complete cannot be published as the target.
+type unfitError struct{ *TargetError }
+
+func (e *unfitError) Unwrap() error { return e.TargetError }
+
+// complete fetches what the load lacks and makes it readable.
+func (it *iteration) complete(ctx context.Context, t source.Target, l *database.Load, first **piece) error {
+	it.track.phase(PhaseSyncing)
+	it.track.restart()
+	it.track.update(func(st *Status) { st.Stored = l.End() })
+	resumed := l.End() == t.End
+	f := newFetch(it, t, l)
+	p := *first
+	*first = nil
+	if err := f.run(ctx, p); err != nil {
+		if e := l.Flush(); e != nil {
+			return local("store", e)
+		}
+		return err
+	}
+	if resumed {
+		// Nothing was fetched, so nothing was checked against this target but
+		// the root, below; its start is checked here.
+		last, err := it.lastOperation(ctx, t)
+		if err != nil {
+			return err
+		}
+		last.release()
+	}
+	began := time.Now()
+	c, err := l.Publish(t.Root, t.End)
+	var root *database.RootError
+	switch {
+	case errors.As(err, &root), errors.Is(err, database.ErrNoCommit):
+		return &unfitError{&TargetError{t, err.Error()}}
+	case err != nil:
+		return local("publish", err)
+	}
+	it.result.Published++
+	it.result.Behind = false
+	it.forkSeen, it.mismatch = nil, nil
+	it.lookLocal()
+	it.succeeded()
+	it.log.Debug("target completed", "size", c.Size, "root", c.Root, "publish", time.Since(began))
+	return nil
+}

@@ -1,0 +1,151 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/source"
+)
+
+// Syncer keeps one database in step with one source. Sync and Run are for one
+// caller at a time; Status is for everyone.
+type Syncer struct {
+	db      *database.DB
+	src     source.Source
+	o       Options
+	log     *slog.Logger
+	m       *Metrics
+	track   *tracker
+	codec   operation.Codec
+	workers chan struct{} // one token for each answer being verified
+	spans   sync.Pool     // of *mmr.Span
+
+	evidence refutedFiles
+
+	running   sync.Mutex // held by Sync
+	iteration uint64
+	behind    bool // said that the source is behind; the next time is no news
+}
+
+// New returns a Syncer that fetches from src into db. It owns neither.
+func New(db *database.DB, src source.Source, o Options) *Syncer {
+	o = o.withDefaults(src.Name())
+	s := &Syncer{
+		db: db, src: src, o: o, log: o.Logger, m: o.Metrics,
+		track:   newTracker(o.Metrics),
+		codec:   db.Codec(),
+		workers: make(chan struct{}, o.Workers),
+		spans:   sync.Pool{New: func() any { return new(mmr.Span) }},
+	}
+	s.lookLocal()
+	return s
+}
+
+// Result is what an iteration came to.
+type Result struct {
+	Iteration uint64
+	Size      uint64     // published at the end
+	Root      mmr.Digest // at Size
+	Fetched   uint64     // operations verified and stored
+	Published int        // targets completed
+	Behind    bool       // the source has less than we do
+	Duration  time.Duration
+}
+
+// Status returns a snapshot.
+func (s *Syncer) Status() Status { return s.track.snapshot() }
+
+// Run keeps the database in step until ctx ends, which is no error. It waits
+// out whatever a source may do; only a *LocalError ends it.
+//
+// With Options.Once it returns nil after one completed sync; a *ForkError or a
+// *MismatchError when there cannot be one; and, if ctx ends by its deadline,
+// an error that matches context.DeadlineExceeded and names the last failure.
+func (s *Syncer) Run(ctx context.Context) error {
+	watch, stop := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { s.watchStalls(watch) })
+	defer tasks.Wait()
+	defer stop()
+	for {
+		_, err := s.Sync(ctx)
+		switch {
+		case err == nil && s.o.Once:
+			return nil
+		case ctx.Err() != nil:
+			return s.ended(ctx)
+		case err != nil:
+			return err
+		}
+		if sleep(ctx, s.o.SyncInterval) != nil {
+			return s.ended(ctx)
+		}
+		s.track.alive()
+		s.track.phase(PhaseConnecting)
+	}
+}
+
+// ended turns the end of ctx into what Run returns.
+func (s *Syncer) ended(ctx context.Context) error {
+	if !s.o.Once || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil
+	}
+	if last := s.Status().LastError; last != nil {
+		return fmt.Errorf("no completed sync in time: %w: %w", ctx.Err(), last)
+	}
+	return fmt.Errorf("no completed sync in time: %w", ctx.Err())
+}
+
+// watchStalls says so when nothing moves although something should.
+func (s *Syncer) watchStalls(ctx context.Context) {
+	tick := time.NewTicker(max(s.o.StallAfter/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if idle, fresh := s.track.stall(s.o.StallAfter); fresh {
+			st := s.Status()
+			s.m.stalls.Inc()
+			s.log.Warn("sync is stalled", "phase", st.Phase, "idle", idle.Round(time.Second),
+				"size", st.Size, "stored", st.Stored, "target", st.Target, "last_error", st.LastError)
+		}
+	}
+}
+
+// lookLocal puts what is readable into the status.
+func (s *Syncer) lookLocal() {
+	l := s.db.Loads()
+	s.track.update(func(st *Status) { st.Size, st.Root, st.Stored = l.Size, l.Root, l.Stored })
+}
+
+// report tells the source what became of an answer, if it wants to know.
+func (s *Syncer) report(peer string, v source.Verdict) {
+	if r, ok := s.src.(source.Reporter); ok && peer != "" {
+		r.Report(peer, v)
+	}
+}
+
+// sleep waits, unless the context ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
