@@ -3,7 +3,6 @@ package database
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"slices"
 
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -18,7 +17,7 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 	if err != nil {
 		return nil, 0, err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
+	defer x.Close()
 
 	type existing struct {
 		loc uint64

@@ -93,7 +93,6 @@ type generation struct {
 	mu      sync.Mutex
 	holders int
 	drop    bool // delete when the last holder is gone
-	err     error
 }
 
 func (g *generation) hold() {

@@ -34,16 +34,15 @@ func writesOf(ws []vectors.Write) []Write {
 
 // The published roots, made by the real database.
 func TestPublishedRoots(t *testing.T) {
-	any, immutable := operation.Any, operation.Immutable
 	for _, tc := range []struct {
 		name    string
 		codec   operation.Codec
 		batches func(uint64) [][]vectors.Write
 	}{
-		{"qmdb::conformance::tests::AnyMmrUnorderedFixedConf", operation.NewCodec(any, operation.Fixed), vectors.KeyedBatches},
-		{"qmdb::conformance::tests::AnyMmrUnorderedVariableConf", operation.NewCodec(any, operation.Variable).WithWidths(32, 32), vectors.KeyedBatches},
-		{"qmdb::conformance::tests::ImmutableMmrFixedConf", operation.NewCodec(immutable, operation.Fixed), vectors.ImmutableBatches},
-		{"qmdb::conformance::tests::ImmutableMmrVariableConf", operation.NewCodec(immutable, operation.Variable).WithWidths(32, 32), vectors.ImmutableBatches},
+		{"qmdb::conformance::tests::AnyMmrUnorderedFixedConf", operation.NewCodec(operation.Any, operation.Fixed), vectors.KeyedBatches},
+		{"qmdb::conformance::tests::AnyMmrUnorderedVariableConf", operation.NewCodec(operation.Any, operation.Variable).WithWidths(32, 32), vectors.KeyedBatches},
+		{"qmdb::conformance::tests::ImmutableMmrFixedConf", operation.NewCodec(operation.Immutable, operation.Fixed), vectors.ImmutableBatches},
+		{"qmdb::conformance::tests::ImmutableMmrVariableConf", operation.NewCodec(operation.Immutable, operation.Variable).WithWidths(32, 32), vectors.ImmutableBatches},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package mmr
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,7 +13,7 @@ import (
 
 func TestPositionsAndPeaksMatchNaiveTree(t *testing.T) {
 	tree := newNaive(300)
-	for size := uint64(0); size <= 300; size++ {
+	for size := range uint64(301) {
 		var got []Digest
 		for _, p := range Peaks(size) {
 			got = append(got, tree.nodes[p.Position()])
@@ -28,7 +29,7 @@ func TestPositionsAndPeaksMatchNaiveTree(t *testing.T) {
 
 func TestRootMatchesNaiveForEveryInactiveCount(t *testing.T) {
 	tree := newNaive(140)
-	for size := uint64(0); size <= 140; size++ {
+	for size := range uint64(141) {
 		for k := uint64(0); k <= uint64(len(Peaks(size))); k++ {
 			got, err := Root(size, k, tree.peaks(size))
 			if err != nil || got != tree.root(size, k) {
@@ -45,7 +46,7 @@ func TestRootMatchesNaiveForEveryInactiveCount(t *testing.T) {
 }
 
 func TestInactivePeaksCountsLeadingPeaksBelowFloor(t *testing.T) {
-	for size := uint64(0); size <= 200; size++ {
+	for size := range uint64(201) {
 		for floor := uint64(0); floor <= size+1; floor++ {
 			want := uint64(0)
 			for _, p := range Peaks(size) {
@@ -82,7 +83,7 @@ func TestEveryRangeProvesAndPinsVerify(t *testing.T) {
 		peaks := uint64(len(Peaks(size)))
 		for k := uint64(0); k <= peaks; k++ {
 			root := tree.root(size, k)
-			for start := uint64(0); start < size; start++ {
+			for start := range size {
 				for end := start + 1; end <= size; end++ {
 					p := prove(t, tree, size, k, start, end)
 					span := HashSpan(start, ops{start, end})
@@ -231,9 +232,7 @@ func TestFrontierGrowsLikeTheNaiveTree(t *testing.T) {
 			if size <= f.Leaves() {
 				continue
 			}
-			for id, b := range grow(t, tree, f, size, rng) {
-				stored[id] = b
-			}
+			maps.Copy(stored, grow(t, tree, f, size, rng))
 			if !slices.Equal(f.Peaks(), tree.peaks(size)) {
 				t.Fatalf("start %d size %d: peaks differ", start, size)
 			}

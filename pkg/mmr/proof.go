@@ -267,7 +267,7 @@ func (p *Proof) VerifyPins(s *Span, pins []Digest, root Digest) error {
 	claimed := q.before
 	for i, n := range q.layout.siblings {
 		if n.End() <= s.start {
-			claimed = append(claimed[:len(claimed):len(claimed)], q.siblings[i])
+			claimed = append(slices.Clip(claimed), q.siblings[i])
 		}
 	}
 	if !slices.Equal(claimed, rest) {

@@ -53,7 +53,6 @@ type Dir struct {
 	acked      Head   // newest acknowledged state
 	written    Head   // newest state in HEAD
 	head       *headFile
-	headErr    error
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -74,8 +73,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	}
 	d := &Dir{path: path, opts: o, fs: o.FS, stop: make(chan struct{})}
 	if err := d.open(); err != nil {
-		d.unlock()
-		return nil, err
+		return nil, errors.Join(err, d.unlock())
 	}
 	d.cache = pebble.NewCache(o.CacheBytes)
 	if !o.ReadOnly {

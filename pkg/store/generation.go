@@ -75,7 +75,7 @@ func (p pebbleLogger) Errorf(format string, args ...any) {
 // Fatalf is called when pebble cannot go on without risking the data.
 func (p pebbleLogger) Fatalf(format string, args ...any) {
 	p.l.Error("storage cannot continue", "error", fmt.Sprintf(format, args...))
-	os.Exit(1)
+	os.Exit(1) //nolint:revive // pebble requires that it does not return, and a panic would print a stack nobody can use
 }
 
 // CreateGeneration makes an empty generation, numbered after every existing

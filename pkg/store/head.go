@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -65,7 +66,7 @@ func readHead(fs FS, path string) (h Head, seq uint64, ok bool, err error) {
 	defer f.Close()
 	b := make([]byte, 2*slotSpace)
 	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return Head{}, 0, false, fmt.Errorf("read %s: %w", path, err)
 	}
 	b = b[:n]

@@ -108,7 +108,7 @@ func (g *Generation) Bundles(start, end uint64, fn func(b *Bundle, i, j int) err
 	if err != nil {
 		return classify("read operations", err)
 	}
-	defer it.Close()
+	defer closeIterator(it)
 	at := start
 	var b Bundle
 	for ok := g.seekBundle(it, start); ok && at < end; ok = it.Next() {
@@ -219,7 +219,11 @@ func (g *Generation) Index() (*Index, error) {
 }
 
 // Close ends the reader.
-func (x *Index) Close() error { return x.it.Close() }
+func (x *Index) Close() { closeIterator(x.it) }
+
+// closeIterator closes an iterator whose errors were returned by the calls
+// that met them.
+func closeIterator(it *pebble.Iterator) { _ = it.Close() }
 
 // Latest returns the newest entry of key below size: the location of the last
 // operation on it and the kind the writer gave. Sorted keys are found faster.

@@ -192,7 +192,8 @@ func TestProbesAndMetricsOverHTTP(t *testing.T) {
 	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Get("http://" + s.Addr().String() + "/livez"); err == nil {
+	if r, err := client.Get("http://" + s.Addr().String() + "/livez"); err == nil {
+		r.Body.Close()
 		t.Error("still answering after Stop")
 	}
 }
