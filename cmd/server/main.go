@@ -6,10 +6,6 @@ import (
 	"os"
 
 	"github.com/proofsync/proofsync/pkg/app"
-	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
-func main() {
-	telemetry.TuneMemory()
-	os.Exit(app.ServerMain(os.Args[1:], app.OS()))
-}
+func main() { os.Exit(app.ServerMain(os.Args[1:], app.OS())) }

@@ -50,6 +50,7 @@ func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
 // ServerMain runs cmd/server with the arguments after the program's name and
 // returns its exit code.
 func ServerMain(args []string, std Streams) int {
+	telemetry.TuneMemory()
 	cfg, err := config.ParseServer(args)
 	if err != nil {
 		return answer(err, "server", new(config.Server), std)
@@ -60,6 +61,7 @@ func ServerMain(args []string, std Streams) int {
 
 // ClientMain runs cmd/client like ServerMain.
 func ClientMain(args []string, std Streams) int {
+	telemetry.TuneMemory()
 	cfg, err := config.ParseClient(args)
 	if err != nil {
 		return answer(err, "client", new(config.Client), std)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"go.uber.org/fx"
 )
@@ -59,8 +60,8 @@ func (t *tasks) start(name string, f func(context.Context) error, failed func(er
 // stop cancels and joins the tasks, the last one first.
 func (t *tasks) stop(ctx context.Context) error {
 	var errs []error
-	for i := len(t.ends) - 1; i >= 0; i-- {
-		errs = append(errs, t.ends[i](ctx))
+	for _, v := range slices.Backward(t.ends) {
+		errs = append(errs, v(ctx))
 	}
 	t.ends = nil
 	return errors.Join(errs...)

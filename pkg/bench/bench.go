@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
@@ -157,9 +158,12 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 func (r *Report) scenario(ctx context.Context, o Options, dir string, s Scenario, client func(ctx context.Context, addr, data string) (Run, error)) {
 	for i := range o.Runs {
 		run, err := r.run(ctx, o, dir, client)
+		if ctx.Err() != nil { // what it failed with is of no interest
+			return
+		}
 		if err != nil {
-			s.Error = err.Error()
-			o.Logger.Error("scenario failed", "scenario", s.Name, "error", err)
+			s.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+			o.Logger.Error("scenario failed", "scenario", s.Name, "error", s.Error)
 			break
 		}
 		o.Logger.Info("run completed", "scenario", s.Name, "run", i+1, "of", o.Runs, "seconds", fmt.Sprintf("%.3f", run.Seconds),

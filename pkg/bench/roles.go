@@ -38,9 +38,9 @@ func serverChild(ctx context.Context, j job, codec operation.Codec, in io.Reader
 	if err == nil {
 		_, err = io.Copy(io.Discard, in)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err = errors.Join(err, s.Shutdown(ctx), <-served)
+	err = errors.Join(err, s.Shutdown(limited), <-served)
 	if err != nil {
 		return err
 	}

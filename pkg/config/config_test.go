@@ -141,8 +141,7 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 				t.Setenv(name, val)
 			}
 			err := c.parse(strings.Fields(c.args))
-			var usage *UsageError
-			if !errors.As(err, &usage) {
+			if _, ok := errors.AsType[*UsageError](err); !ok {
 				t.Fatalf("got %v, want a *UsageError", err)
 			}
 			if err.Error() != c.want {

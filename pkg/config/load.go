@@ -165,8 +165,7 @@ func readEnvironment(cfg any, all []field) error {
 	if err == nil {
 		return nil
 	}
-	var bad env.ParseError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[env.ParseError](err); ok {
 		for _, f := range all {
 			if f.goName == bad.Name {
 				return &UsageError{Name: f.env, Value: os.Getenv(f.env), Reason: "want " + f.accepts()}

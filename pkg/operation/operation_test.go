@@ -6,21 +6,24 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/proofsync/proofsync/internal/vectors"
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
-	"pgregory.net/rapid"
 )
 
-var codecs = map[string]operation.Codec{}
+var codecs = allCodecs()
 
-func init() {
+func allCodecs() map[string]operation.Codec {
+	codecs := map[string]operation.Codec{}
 	for _, f := range []operation.Family{operation.Any, operation.Immutable, operation.Keyless} {
 		for _, e := range []operation.Encoding{operation.Fixed, operation.Variable} {
 			c := operation.NewCodec(f, e)
 			codecs[c.String()] = c
 		}
 	}
+	return codecs
 }
 
 func equal(a, b operation.Operation) bool {

@@ -1,6 +1,9 @@
 package operation
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Run is a sequence of consecutive encoded operations over one byte slice,
 // which it aliases: who made it must not change the bytes afterwards. In Fixed
@@ -138,5 +141,5 @@ func (c Codec) NewRun(b []byte) (Run, error) {
 		n += m
 		ends = append(ends, uint32(n))
 	}
-	return Run{bytes: b[:len(b):len(b)], ends: ends}, nil
+	return Run{bytes: slices.Clip(b), ends: ends}, nil
 }

@@ -5,8 +5,9 @@ import (
 	"math"
 	"testing"
 
-	"github.com/proofsync/proofsync/pkg/operation"
 	"pgregory.net/rapid"
+
+	"github.com/proofsync/proofsync/pkg/operation"
 )
 
 func TestUvarint(t *testing.T) {

@@ -184,8 +184,7 @@ func refuse(code wire.Code, format string, args ...any) error {
 // of those that are the database's fault. Peers get its details only where
 // they are about what was asked.
 func (w *worker) refusal(r request, err error) *wire.Error {
-	var refused *refusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
 		return &wire.Error{ID: r.id, Code: refused.code, Text: refused.text}
 	}
 	text, fault, ok := unservable(r.get, err)

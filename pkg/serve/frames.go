@@ -138,5 +138,5 @@ func (r *frameReader) linger() {
 		return
 	}
 	r.conn.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, r.conn)
+	_, _ = io.Copy(io.Discard, r.conn) // it ends with the deadline or the peer
 }

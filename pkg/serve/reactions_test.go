@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,7 +101,7 @@ func TestFramesThatDoNotDecodeAreSkipped(t *testing.T) {
 		{9, 0, 0, 0, 0, 0, 0, 0, 7},
 		{255, 0, 0, 0, 0, 0, 0, 0, 7},
 		whole[:len(whole)-1],
-		append(whole[:len(whole):len(whole)], 0),
+		append(slices.Clip(whole), 0),
 		(&wire.GetOperations{Size: 1, Max: 0}).AppendTo(nil),
 		(&wire.GetOperations{Size: mmr.MaxLeaves + 1, Max: 1}).AppendTo(nil),
 		make([]byte, DefaultMaxRequestBytes),

@@ -161,8 +161,7 @@ func (c *conn) fail(err error) {
 	// Requests that were merely under way are not to blame: for them the peer
 	// is gone. The offence itself goes to the call it answered, if there is one.
 	reason := err
-	var protocol *ProtocolError
-	if errors.As(err, &protocol) {
+	if protocol, ok := errors.AsType[*ProtocolError](err); ok {
 		c.peer.metrics.failures.WithLabelValues(protocol.Reason).Inc()
 		reason = &UnreachableError{c.peer.addr, err}
 	}
@@ -256,8 +255,7 @@ func (c *conn) frame(r *bufio.Reader, n int) error {
 	if tag == wire.TagError {
 		err := c.refusal(buf)
 		c.peer.buffers.put(buf)
-		var protocol *ProtocolError
-		if errors.As(err, &protocol) {
+		if _, ok := errors.AsType[*ProtocolError](err); ok {
 			return c.leave(w, err)
 		}
 		w.result <- result{err: err}

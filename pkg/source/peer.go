@@ -162,8 +162,7 @@ func (p *Peer) ask(ctx context.Context, allowed int, want byte, request func(id 
 		return p.failed(ctx, err)
 	}
 	if err := read(payload); err != nil {
-		var protocol *ProtocolError
-		if errors.As(err, &protocol) {
+		if _, ok := errors.AsType[*ProtocolError](err); ok {
 			c.fail(err)
 		}
 		return p.failed(ctx, err)
@@ -188,8 +187,7 @@ func (p *Peer) failed(ctx context.Context, err error) error {
 		}
 	case Refused:
 		reason = "refused"
-		var large *TooLargeError
-		if errors.As(err, &large) {
+		if _, ok := errors.AsType[*TooLargeError](err); ok {
 			reason = "too large"
 		}
 	}

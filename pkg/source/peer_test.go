@@ -377,7 +377,7 @@ func TestPeerReconnectsWithBackOffAndResolvesNamesAnew(t *testing.T) {
 	}
 	srv.Reset() // the server restarts
 	deadline := time.Now().Add(2 * time.Second)
-	for err := error(errors.New("not asked")); err != nil; {
+	for err := errors.New("not asked"); err != nil; {
 		if time.Now().After(deadline) {
 			t.Fatalf("not reconnected: %v", err)
 		}

@@ -155,8 +155,7 @@ func (f *fetch) settle(ctx context.Context, o outcome) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var large *source.TooLargeError
-	if errors.As(o.err, &large) {
+	if large, ok := errors.AsType[*source.TooLargeError](o.err); ok {
 		if f.codec.Size() == 0 {
 			f.win.tooLarge(o.span.len(), large.Bytes)
 			return nil
@@ -182,8 +181,7 @@ func (f *fetch) failed(o outcome) error {
 		f.win.slow(o.launched, time.Now())
 	}
 	if o.launched.Before(f.pausedAt) { // one event with the failure before
-		var verification *VerificationError
-		if errors.As(o.err, &verification) {
+		if verification, ok := errors.AsType[*VerificationError](o.err); ok {
 			f.m.refuted.Inc()
 			f.report(verification.Peer, source.VerdictLying)
 		}

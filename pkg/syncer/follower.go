@@ -91,8 +91,7 @@ func (f *follower) failed(err error) {
 	warned := f.warned
 	f.warned = true
 	f.mu.Unlock()
-	var target *TargetError
-	if errors.As(err, &target) {
+	if target, ok := errors.AsType[*TargetError](err); ok {
 		f.s.report(target.Target.Peer, source.VerdictLying)
 	}
 	if !warned {

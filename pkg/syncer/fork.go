@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/source"
 )
 
@@ -30,7 +29,7 @@ func (e *unlinkedError) Error() string {
 
 // proveFork makes the peer prove a target that contradicts our root: a root
 // that nobody can prove is no fork but a lie.
-func (it *iteration) proveFork(ctx context.Context, t source.Target, l database.LoadState) (*fork, error) {
+func (it *iteration) proveFork(ctx context.Context, t source.Target) (*fork, error) {
 	p, err := it.lastOperation(ctx, t)
 	if err != nil {
 		return nil, err

@@ -56,8 +56,7 @@ func (s *Syncer) Sync(ctx context.Context) (Result, error) {
 
 // failed notes an error that ends the iteration.
 func (it *iteration) failed(err error) {
-	var fault *LocalError
-	if !errors.As(err, &fault) {
+	if _, ok := errors.AsType[*LocalError](err); !ok {
 		return // noted when it happened
 	}
 	it.m.failures.WithLabelValues(source.Local.String()).Inc()
@@ -145,8 +144,7 @@ func (it *iteration) judge(err error, failures int) (time.Duration, error) {
 		}
 		return max(it.o.TargetInterval, source.Backoff(failures+1)), nil
 	case class == source.Local:
-		var fault *LocalError
-		if !errors.As(err, &fault) {
+		if _, ok := errors.AsType[*LocalError](err); !ok {
 			err = local("ask the source", err)
 		}
 		return 0, err
@@ -221,7 +219,7 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 			}
 			return nil
 		}
-		fork, err := it.proveFork(ctx, t, loads)
+		fork, err := it.proveFork(ctx, t)
 		if err != nil {
 			return err
 		}

@@ -46,8 +46,8 @@ func TestPlanAppliesEveryLocationOnceAndInOrder(t *testing.T) {
 			"ask": func(t *rapid.T) {
 				most := rapid.Uint64Range(1, 700).Draw(t, "most")
 				r, ok := p.next(most)
-				lowest := uint64(0)
-				for lowest = model.applied; lowest < end && model.state[lowest] != missing; lowest++ {
+				lowest := model.applied
+				for ; lowest < end && model.state[lowest] != missing; lowest++ {
 				}
 				if ok != (lowest < end) {
 					t.Fatalf("next says %t, the lowest missing location is %d of %d", ok, lowest, end)

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/wire"
-	"pgregory.net/rapid"
 )
 
 func TestAnswersBindsTheReplyToItsRequest(t *testing.T) {

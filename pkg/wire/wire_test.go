@@ -9,10 +9,11 @@ import (
 	"runtime"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/wire"
-	"pgregory.net/rapid"
 )
 
 // allocated is how many bytes f allocates.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+func newInspect() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect DIR",
+		Short: "show what a storage directory holds",
+		Long: `Show format, family and encoding, the published state, a sync in progress and
+the disk space of a storage directory of a server or a client that no process holds.`,
+		Example: `  proofsync inspect ./data
+  proofsync inspect --json ./data | jq .root`,
+		Args: exactly("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := inspect(args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			return r.print(newTable(cmd.OutOrStdout()))
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return cmd
+}
+
+// inspection is what inspect prints.
+type inspection struct {
+	Directory  string `json:"directory"`
+	Format     int    `json:"format"`
+	Family     string `json:"family"`
+	Encoding   string `json:"encoding"`
+	Generation uint64 `json:"generation"` // 0: none in use yet
+
+	Published *published `json:"published,omitempty"`
+	Sync      *progress  `json:"sync_in_progress,omitempty"`
+	Disk      *disk      `json:"disk,omitempty"`
+}
+
+// published is the state that readers see.
+type published struct {
+	Size     uint64     `json:"size"`
+	Start    uint64     `json:"start"`
+	Floor    uint64     `json:"floor"`
+	Root     mmr.Digest `json:"root"`
+	Metadata *string    `json:"commit_metadata_base64,omitempty"` // of the last commit
+}
+
+// progress is what a replica has stored beyond what is published.
+type progress struct {
+	NewGeneration bool   `json:"new_generation"`
+	Start         uint64 `json:"start"`
+	Stored        uint64 `json:"stored"` // verified and stored up to here
+}
+
+// disk is the estimated space in bytes of the generation in use.
+type disk struct {
+	Operations uint64 `json:"operations"`
+	Digests    uint64 `json:"digests"`
+	Index      uint64 `json:"index"`
+	Total      uint64 `json:"total"`
+}
+
+func inspect(path string) (r inspection, err error) {
+	codec, err := database.Detect(path, nil)
+	if err != nil {
+		return r, err
+	}
+	r = inspection{
+		Directory: path, Format: store.FormatVersion,
+		Family: codec.Family().String(), Encoding: codec.Encoding().String(),
+	}
+	if err := r.readState(path, codec); err != nil {
+		return r, err
+	}
+	return r, r.readDisk(path, codec)
+}
+
+func (r *inspection) readState(path string, codec operation.Codec) (err error) {
+	db, err := database.Open(path, database.Options{Codec: codec, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	loads := db.Loads()
+	switch {
+	case loads.Staged:
+		r.Sync = &progress{NewGeneration: true, Start: loads.StagedStart, Stored: loads.StagedEnd}
+	case loads.Published && loads.Stored > loads.Size:
+		r.Sync = &progress{Start: loads.Size, Stored: loads.Stored}
+	}
+	view, err := db.View()
+	if errors.Is(err, database.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	r.Published = &published{Size: view.Size(), Start: view.Start(), Floor: view.Floor(), Root: view.Root()}
+	metadata, err := view.Metadata()
+	if metadata != nil {
+		s := base64.StdEncoding.EncodeToString(metadata)
+		r.Published.Metadata = &s
+	}
+	return err
+}
+
+// readDisk looks below the database at the generation in use.
+func (r *inspection) readDisk(path string, codec operation.Codec) (err error) {
+	dir, err := store.OpenDir(path, store.Options{
+		Identity: store.Identity{Database: codec.String(), OpSize: codec.Size()}, ReadOnly: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	if r.Generation = dir.Current(); r.Generation == 0 {
+		return nil
+	}
+	g, err := dir.OpenGeneration(r.Generation)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	u, err := g.Usage()
+	r.Disk = &disk{Operations: u.Operations, Digests: u.Tiles, Index: u.Index, Total: u.Total}
+	return err
+}
+
+func (r inspection) print(t *table) error {
+	t.row("directory", r.Directory)
+	t.row("format", r.Format)
+	t.row("family", r.Family)
+	t.row("encoding", r.Encoding)
+	t.row("generation", r.Generation)
+	if p := r.Published; p != nil {
+		t.row("size", p.Size)
+		t.row("start", p.Start)
+		t.row("floor", p.Floor)
+		t.row("root", p.Root)
+		metadata := "none"
+		if p.Metadata != nil {
+			metadata = "base64 " + *p.Metadata
+		}
+		t.row("metadata", metadata)
+	} else {
+		t.row("size", "nothing published yet")
+	}
+	if s := r.Sync; s != nil {
+		where := "after the published operations"
+		if s.NewGeneration {
+			where = "in a new generation"
+		}
+		t.row("sync", fmt.Sprintf("in progress: operations %d to %d verified and stored, %s", s.Start, s.Stored, where))
+	}
+	if d := r.Disk; d != nil {
+		t.row("disk", fmt.Sprintf("%s (operations %s, digests %s, index %s; without the write-ahead log's tail)",
+			byteSize(d.Total), byteSize(d.Operations), byteSize(d.Digests), byteSize(d.Index)))
+	}
+	return t.flush()
+}

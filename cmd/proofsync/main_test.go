@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/operation"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"proofsync": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			// The race detector lets every process wait for a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// hold DIR keeps a database of any/fixed open until the script ends.
+			"hold": func(ts *testscript.TestScript, _ bool, args []string) {
+				db, err := database.Open(ts.MkAbs(args[0]), database.Options{Codec: operation.NewCodec(operation.Any, operation.Fixed)})
+				ts.Check(err)
+				ts.Defer(func() { ts.Check(db.Close()) })
+			},
+		},
+	})
+}
+
+func execute(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = run(args, streams{strings.NewReader(""), &stdout, &stderr})
+	return code, stdout.String(), stderr.String()
+}
+
+func TestErrorsAreOneLineWithTheRightExitCode(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "foreign")
+	if err := os.MkdirAll(foreign, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(foreign, "photo.jpg"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	input := filepath.Join(dir, "x.jsonl")
+	if err := os.WriteFile(input, []byte(`{"key":"a","value":"1"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	if code, _, errs := execute(t, "import", "-d", data, input); code != 0 {
+		t.Fatal(errs)
+	}
+	missing := filepath.Join(dir, "missing")
+	for _, tc := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"frobnicate", 2, `unknown command "frobnicate"`},
+		{"--frobnicate", 2, "unknown flag: --frobnicate"},
+		{"demo now", 2, `unexpected argument "now"`},
+		{"demo --rounds 0", 2, "--rounds 0: 1 to 10000 expected"},
+		{"demo --interval -1s", 2, "--interval -1s"},
+		{"demo --interval x", 2, "--interval"},
+		{"demo --log-level loud", 2, `--log-level "loud": debug, info, warn or error expected`},
+		{"demo --log-format xml", 2, `--log-format "xml": text or json expected`},
+		{"bench --ops 0", 2, "operations 0: 1 to"},
+		{"bench --runs 0", 2, "runs 0: 1 to"},
+		{"bench --batch-size 0", 2, "batch size 0: 1 to 10000 expected"},
+		{"bench --batch-size many", 2, "many"},
+		{"bench --db keyless", 2, "keyless"},
+		{"bench --encoding wide", 2, "wide"},
+		{"import", 2, "argument PATH is missing"},
+		{"import x", 2, "--storage-dir is missing"},
+		{"import -d " + data + " --batch-size 0 " + input, 2, "--batch-size 0: at least 1 expected"},
+		{"import -d " + data + " --format xml " + input, 2, `format "xml": jsonl or csv expected`},
+		{"import -d " + data + " --floor-policy never " + input, 2, "keep or retain:N"},
+		{"import -d " + data + " --db other " + input, 2, "other"},
+		{"import -d " + data + " - -", 2, "once only"},
+		{"import -d " + data + " " + missing, 1, "missing: no such file or directory"},
+		{"import -d " + data + " --db immutable " + input, 1, "holds a database of any/fixed, not of immutable/fixed"},
+		{"import -d " + data + " --encoding variable " + input, 1, "holds a database of any/fixed, not of any/variable"},
+		{"import -d " + foreign + " " + input, 1, "not a proofsync directory"},
+		{"import -d " + input + " " + input, 1, "x.jsonl"},
+		{"get", 2, "argument KEY is missing"},
+		{"get a b", 2, `unexpected argument "b"`},
+		{"get a", 2, "--storage-dir is missing"},
+		{"get -d " + data + " --hex xyz", 2, `KEY "xyz": hexadecimal digits expected`},
+		{"get -d " + data + " --base64 *", 2, `KEY "*": base64`},
+		{"get -d " + data + " --hex --base64 00", 2, "exclude each other"},
+		{"get -d " + data + " --raw --json a", 2, "exclude each other"},
+		{"get -d " + data + " nobody", 1, `key not found: "nobody" at size`},
+		{"get -d " + missing + " a", 1, "no database in this directory: " + missing},
+		{"inspect", 2, "argument DIR is missing"},
+		{"inspect " + missing, 1, "no database in this directory: " + missing},
+		{"inspect " + foreign, 1, foreign},
+	} {
+		code, out, errs := execute(t, strings.Fields(tc.args)...)
+		if code != tc.code || !strings.Contains(errs, tc.want) {
+			t.Errorf("%s: exit code %d and %q, want %d and %q", tc.args, code, errs, tc.code, tc.want)
+		}
+		if out != "" || !strings.HasPrefix(errs, "proofsync: ") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: not one line: %q %q", tc.args, out, errs)
+		}
+	}
+}
+
+// A failed import into a directory that does not exist must not leave the
+// impression of data: it makes an empty database at most.
+func TestBrokenLineAppliesNothing(t *testing.T) {
+	dir := t.TempDir()
+	input, data := filepath.Join(dir, "x.jsonl"), filepath.Join(dir, "data")
+	if err := os.WriteFile(input, []byte("{\"key\":\"a\",\"value\":\"1\"}\n{\"key\":\"b\"}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs := execute(t, "import", "-d", data, input)
+	if want := "proofsync: " + input + ":2: no value\n"; code != 1 || errs != want {
+		t.Errorf("exit code %d and %q, want %q", code, errs, want)
+	}
+	if code, _, errs := execute(t, "get", "-d", data, "a"); code != 1 || !strings.Contains(errs, "key not found") {
+		t.Errorf("%d %q", code, errs)
+	}
+}
+
+func TestReadThatWaitsForInputEndsWithItsContext(t *testing.T) {
+	for name, cancelled := range map[string]bool{"cancelled": true, "ended": false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		silent, silence := io.Pipe()
+		r := interruptible(ctx, silent)
+		go func() {
+			fmt.Fprint(silence, "first")
+			if cancelled {
+				cancel()
+			} else {
+				silence.Close()
+			}
+		}()
+		got, err := io.ReadAll(r)
+		// What was read just before the end may be lost with it.
+		if !cancelled && string(got) != "first" || cancelled != errors.Is(err, context.Canceled) || !cancelled && err != nil {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+		silence.Close()
+		cancel()
+	}
+}
+
+func TestEveryCommandExplainsItselfWithExamples(t *testing.T) {
+	for _, cmd := range newRoot().Commands() {
+		if cmd.Hidden || cmd.Name() == "help" || cmd.Name() == "completion" {
+			continue
+		}
+		code, out, errs := execute(t, cmd.Name(), "--help")
+		if code != 0 || errs != "" || !strings.Contains(out, "Examples:") || !strings.Contains(out, "proofsync "+cmd.Name()) {
+			t.Errorf("%s: %d %q %q", cmd.Name(), code, out, errs)
+		}
+		if strings.Contains(out, "child") {
+			t.Errorf("%s: shows what is hidden", cmd.Name())
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s: --%s has no help", cmd.Name(), f.Name)
+			}
+		})
+	}
+	if code, out, _ := execute(t, "--version"); code != 0 || !strings.HasPrefix(out, "proofsync version=") {
+		t.Errorf("version: %d %q", code, out)
+	}
+	if code, out, _ := execute(t); code != 0 || !strings.Contains(out, "Available Commands:") {
+		t.Errorf("no arguments: %d %q", code, out)
+	}
+}
+
+func TestCompletions(t *testing.T) {
+	for args, want := range map[string]string{
+		"import --db ":           "immutable",
+		"import --encoding ":     "variable",
+		"import --format ":       "csv",
+		"import --log-level ":    "debug",
+		"import --floor-policy ": "retain:",
+		"bench --db ":            "any",
+		"demo --log-format ":     "json",
+		"":                       "inspect",
+	} {
+		fields := append([]string{cobra.ShellCompRequestCmd}, strings.Split(args, " ")...)
+		if _, out, _ := execute(t, fields...); !strings.Contains(out, want+"\n") && !strings.Contains(out, want+"\t") {
+			t.Errorf("%q: %q is not offered in %q", args, want, out)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out, errs := execute(t, "completion", shell); code != 0 || len(out) < 100 {
+			t.Errorf("%s: %d %q", shell, code, errs)
+		}
+	}
+}

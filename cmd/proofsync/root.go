@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/proofsync/proofsync/pkg/telemetry"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is an error in the arguments.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// signalPause is how long after a signal another one does not kill yet: some
+// senders signal a process and its group.
+const signalPause = 500 * time.Millisecond
+
+// run executes the arguments after the program's name and returns the exit
+// code. The first signal ends the command in good order, a later one kills.
+func run(args []string, std streams) int {
+	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer restore()
+	context.AfterFunc(ctx, func() { time.AfterFunc(signalPause, restore) })
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	// One line, whatever a path or a file has in it.
+	fmt.Fprintf(std.err, "proofsync: %s\n", strings.ReplaceAll(err.Error(), "\n", `\n`))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "proofsync",
+		Short: "verified replicas of an authenticated database",
+		Long: `proofsync is the operator's tool of an authenticated database and its verified
+replicas. The database is served by the command server and followed by client.`,
+		Example: `  proofsync demo
+  proofsync import --storage-dir ./data people.jsonl
+  proofsync get --storage-dir ./data alice
+  proofsync inspect ./data`,
+		Version:       telemetry.Build().Version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q: import, get, inspect, demo, bench, completion or help expected", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate(fmt.Sprintf("proofsync %s\n", telemetry.Build()))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w (see %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(newImport(), newGet(), newInspect(), newDemo(), newBench())
+	for _, cmd := range root.Commands() {
+		cmd.DisableFlagsInUseLine = true
+	}
+	return root
+}
+
+// exactly wants the named arguments and no others.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) > len(names):
+			return usagef("unexpected argument %q (see %s --help)", args[len(names)], cmd.CommandPath())
+		case len(args) < len(names):
+			return usagef("argument %s is missing (see %s --help)", names[len(args)], cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// logging are the flags of commands that log.
+type logging struct{ format, level string }
+
+func (l *logging) register(cmd *cobra.Command, level string) {
+	cmd.Flags().StringVar(&l.format, "log-format", "text", "format of log lines on standard error: text or json")
+	cmd.Flags().StringVar(&l.level, "log-level", level, "least level logged: debug, info, warn or error")
+	complete(cmd, "log-format", "text", "json")
+	complete(cmd, "log-level", "debug", "info", "warn", "error")
+}
+
+func (l *logging) logger(w io.Writer) (*slog.Logger, error) {
+	if l.format != "text" && l.format != "json" {
+		return nil, usagef("--log-format %q: text or json expected", l.format)
+	}
+	var level slog.Level
+	switch l.level {
+	case "debug", "info", "warn", "error":
+		if err := level.UnmarshalText([]byte(l.level)); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, usagef("--log-level %q: debug, info, warn or error expected", l.level)
+	}
+	return telemetry.NewLogger(w, l.format, level), nil
+}
+
+// complete offers values of a flag to the shell.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	// It fails for a flag that does not exist only; a test completes them all.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// printJSON writes one indented document.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+// storageFlag adds --storage-dir as server and client have it; --dir is short for it.
+func storageFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVarP(dir, "storage-dir", "d", "", "storage directory of the database (required)")
+	cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "dir" {
+			name = "storage-dir"
+		}
+		return pflag.NormalizedName(name)
+	})
+	// It fails for a flag that does not exist only.
+	_ = cmd.MarkFlagDirname("storage-dir")
+}
+
+func requireStorage(dir string) error {
+	if dir == "" {
+		return usagef("--storage-dir is missing: the directory of the database expected")
+	}
+	return nil
+}
+
+// openRead opens an existing database of whatever family and encoding for
+// reading. It fails while a process holds the directory, with that one's name.
+func openRead(dir string, log *slog.Logger) (*database.DB, error) {
+	codec, err := database.Detect(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	return database.Open(dir, database.Options{Codec: codec, ReadOnly: true, Logger: log})
+}
+
+// codecFlags are --db and --encoding. They say what to make; of a directory
+// that exists they are checked if given.
+type codecFlags struct{ family, encoding string }
+
+func (f *codecFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.family, "db", "any", "family of a new database: any or immutable")
+	cmd.Flags().StringVar(&f.encoding, "encoding", "fixed", "encoding of a new database: fixed (32-byte keys and values) or variable")
+	complete(cmd, "db", "any", "immutable")
+	complete(cmd, "encoding", "fixed", "variable")
+}
+
+func (f *codecFlags) codec() (operation.Codec, error) {
+	family, err := operation.ParseFamily(f.family)
+	if err != nil {
+		return operation.Codec{}, usagef("--db: %w", err)
+	}
+	encoding, err := operation.ParseEncoding(f.encoding)
+	if err != nil {
+		return operation.Codec{}, usagef("--encoding: %w", err)
+	}
+	return operation.NewCodec(family, encoding), nil
+}
+
+// resolve returns the codec to open dir with.
+func (f *codecFlags) resolve(cmd *cobra.Command, dir string) (operation.Codec, error) {
+	want, err := f.codec()
+	if err != nil {
+		return want, err
+	}
+	held, err := database.Detect(dir, nil)
+	if errors.Is(err, store.ErrNotFound) {
+		return want, nil
+	}
+	if err != nil {
+		return want, err
+	}
+	family, encoding := held.Family(), held.Encoding()
+	if cmd.Flags().Changed("db") {
+		family = want.Family()
+	}
+	if cmd.Flags().Changed("encoding") {
+		encoding = want.Encoding()
+	}
+	// If that is not what the directory holds, opening it says so.
+	return operation.NewCodec(family, encoding), nil
+}

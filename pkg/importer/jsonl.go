@@ -1,0 +1,74 @@
+package importer
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+)
+
+var byteOrderMark = []byte("\xEF\xBB\xBF")
+
+// readJSONL yields the records of JSON Lines.
+func readJSONL(path string, r io.Reader, fn func(*record) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 64<<10), maxRecord)
+	rec := record{file: path}
+	var p objectParser
+	for lines.Scan() {
+		rec.line++
+		// A failed read hands over what it had: that is half a line.
+		if err := lines.Err(); err != nil {
+			break
+		}
+		line := lines.Bytes()
+		if rec.line == 1 {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if err := p.parse(line, &rec); err != nil {
+			return &InputError{File: path, Line: rec.line, Reason: err.Error()}
+		}
+		if err := fn(&rec); err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, bufio.ErrTooLong):
+		return &InputError{File: path, Line: rec.line + 1, Reason: fmt.Sprintf("line of more than %d bytes", maxRecord)}
+	default:
+		return readError(path, max(rec.line, 1), err)
+	}
+}
+
+// columns are the names a record may use, in JSON and in CSV.
+const (
+	columnKey         = "key"
+	columnKeyBase64   = "key_base64"
+	columnValue       = "value"
+	columnValueBase64 = "value_base64"
+	columnDelete      = "delete"
+)
+
+// decodeBase64 decodes src into dst (which it returns, grown if needed).
+func decodeBase64(dst, src []byte) ([]byte, error) {
+	// The decoder of the standard library skips line breaks.
+	if bytes.ContainsAny(src, "\r\n") {
+		return dst, errors.New("line break in base64")
+	}
+	n := base64.StdEncoding.DecodedLen(len(src))
+	if cap(dst) < n {
+		dst = make([]byte, n)
+	}
+	n, err := base64.StdEncoding.Strict().Decode(dst[:n], src)
+	if err != nil {
+		return dst, errors.New("not base64 (standard alphabet, padded)")
+	}
+	return dst[:n], nil
+}
