@@ -10,7 +10,6 @@ import (
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
-	"github.com/proofsync/proofsync/pkg/store"
 )
 
 func newInspect() *cobra.Command {
@@ -81,16 +80,13 @@ func inspect(path string) (r inspection, err error) {
 		return r, err
 	}
 	r = inspection{
-		Directory: path, Format: store.FormatVersion,
+		Directory: path, Format: database.FormatVersion,
 		Family: codec.Family().String(), Encoding: codec.Encoding().String(),
 	}
-	if err := r.readState(path, codec); err != nil {
-		return r, err
-	}
-	return r, r.readDisk(path, codec)
+	return r, r.read(path, codec)
 }
 
-func (r *inspection) readState(path string, codec operation.Codec) (err error) {
+func (r *inspection) read(path string, codec operation.Codec) (err error) {
 	db, err := database.Open(path, database.Options{Codec: codec, ReadOnly: true})
 	if err != nil {
 		return err
@@ -117,27 +113,11 @@ func (r *inspection) readState(path string, codec operation.Codec) (err error) {
 		s := base64.StdEncoding.EncodeToString(metadata)
 		r.Published.Metadata = &s
 	}
-	return err
-}
-
-// readDisk looks below the database at the generation in use.
-func (r *inspection) readDisk(path string, codec operation.Codec) (err error) {
-	dir, err := store.OpenDir(path, store.Options{
-		Identity: store.Identity{Database: codec.String(), OpSize: codec.Size()}, ReadOnly: true,
-	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	if r.Generation = dir.Current(); r.Generation == 0 {
-		return nil
-	}
-	g, err := dir.OpenGeneration(r.Generation)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, g.Close()) }()
-	u, err := g.Usage()
+	r.Generation = view.Generation()
+	u, err := view.Usage()
 	r.Disk = &disk{Operations: u.Operations, Digests: u.Tiles, Index: u.Index, Total: u.Total}
 	return err
 }

@@ -44,6 +44,9 @@ var (
 	ErrFailed = errors.New("database stopped after a failed write")
 )
 
+// FormatVersion is the version of the storage directory.
+const FormatVersion = store.FormatVersion
+
 // Options configure a database.
 type Options struct {
 	Codec operation.Codec // family and encoding

@@ -69,6 +69,12 @@ func (v *View) Start() uint64 { return v.state.Start }
 // Floor is the inactivity floor.
 func (v *View) Floor() uint64 { return v.state.Floor }
 
+// Generation is the number of the generation the state lies in.
+func (v *View) Generation() uint64 { return v.gen.Number() }
+
+// Usage estimates the disk space of the generation, in bytes.
+func (v *View) Usage() (store.Usage, error) { return v.gen.Usage() }
+
 // Metadata is what the last commit carries; nil: nothing.
 func (v *View) Metadata() ([]byte, error) {
 	op, err := v.commitAt(v.state.Size)

@@ -142,7 +142,6 @@ func (f *fetch) settle(ctx context.Context, o outcome) error {
 	if o.err == nil {
 		f.strikes, f.failures, f.resumeAt = 0, 0, time.Time{}
 		f.m.requestDuration.Observe(time.Since(o.launched).Seconds())
-		f.m.verifiedBytes.Add(float64(o.piece.answer.Bytes))
 		f.report(o.piece.answer.Peer, source.VerdictGood)
 		n := o.piece.len()
 		f.plan.accept(o.span, n)
@@ -232,6 +231,7 @@ func (f *fetch) store(p *piece) error {
 		return local("store", err)
 	}
 	f.result.Fetched += uint64(n)
+	f.m.verifiedBytes.Add(float64(p.answer.Bytes))
 	f.m.verifiedOps.Add(float64(n))
 	f.track.applied(n, f.l.End(), f.t.End)
 	return nil

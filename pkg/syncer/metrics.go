@@ -36,7 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		iterations:       counter("iterations_total", "Sync iterations begun."),
 		completed:        counter("completed_total", "Sync iterations completed, those that found nothing new included."),
 		verifiedOps:      counter("verified_operations_total", "Operations verified and stored."),
-		verifiedBytes:    counter("fetched_bytes_total", "Bytes of verified answers."),
+		verifiedBytes:    counter("fetched_bytes_total", "Bytes of the answers that were verified and stored."),
 		requestsInFlight: gauge("requests_in_flight", "Requests for operations under way."),
 		bytesInFlight:    gauge("in_flight_bytes", "Memory reserved for answers asked for or not yet stored, digests included."),
 		targetSize:       gauge("target_size_operations", "Size of the newest target the source named."),
