@@ -121,6 +121,18 @@ func (b *bulk) replay(kind pebble.InternalKeyKind, key, value []byte) error {
 	return nil
 }
 
+// fragment writes the start of a bundle that the next commit goes on with, to
+// a table of its own: were it in the table of the bundles, that table would
+// overlap the next commit's, that one the one after, and every read would
+// have to look at a staircase of them.
+func (b *bulk) fragment(key, value []byte) error {
+	t, err := b.newTable()
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.set(key, value), t.close())
+}
+
 // commit writes the tables and lets pebble take them in, atomically and durably.
 func (b *bulk) commit(state State) error {
 	err := b.write(state)

@@ -128,7 +128,7 @@ func (w *Writer) Append(ops mmr.Elements, expect int) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.bulk == nil && w.pending+max(ops.Len(), expect) >= bulkOperations {
+	if w.bulk == nil && max(w.pending+ops.Len(), expect) >= bulkOperations {
 		if w.err = w.goBulk(); w.err != nil {
 			return w.err
 		}
@@ -153,12 +153,16 @@ func (w *Writer) closeBundle() error {
 	if w.g.opSize == 0 {
 		value = appendBundle(nil, 0, w.lengths, w.tail)
 	}
-	if err := w.set(bundleKey(buf[:0], w.tailFirst), value); err != nil {
+	set, remove := w.batchSet, w.batchDelete
+	if w.bulk != nil {
+		set, remove = w.bulk.bundles.set, w.bulk.bundles.delete
+	}
+	if err := set(bundleKey(buf[:0], w.tailFirst), value); err != nil {
 		return err
 	}
 	for _, loc := range w.fragments {
 		if loc != w.tailFirst {
-			if err := w.delete(bundleKey(buf[:0], loc)); err != nil {
+			if err := remove(bundleKey(buf[:0], loc)); err != nil {
 				return err
 			}
 		}
@@ -166,6 +170,9 @@ func (w *Writer) closeBundle() error {
 	w.openBundle(w.next)
 	return nil
 }
+
+func (w *Writer) batchSet(key, value []byte) error { return w.batch.Set(key, value, nil) }
+func (w *Writer) batchDelete(key []byte) error     { return w.batch.Delete(key, nil) }
 
 // closeFragment writes the operations of the open bundle that are not on disk yet.
 func (w *Writer) closeFragment() error {
@@ -179,26 +186,19 @@ func (w *Writer) closeFragment() error {
 		value = appendBundle(nil, 0, w.lengths[w.committed:], value)
 	}
 	var buf [16]byte
-	if err := w.set(bundleKey(buf[:0], first), value); err != nil {
+	key := bundleKey(buf[:0], first)
+	var err error
+	if w.bulk != nil {
+		err = w.bulk.fragment(key, value)
+	} else {
+		err = w.batch.Set(key, value, nil)
+	}
+	if err != nil {
 		return err
 	}
 	w.fragments = append(w.fragments, first)
 	w.committed, w.saved = n, len(w.tail)
 	return nil
-}
-
-func (w *Writer) set(key, value []byte) error {
-	if w.bulk != nil {
-		return w.bulk.bundles.set(key, value)
-	}
-	return w.batch.Set(key, value, nil)
-}
-
-func (w *Writer) delete(key []byte) error {
-	if w.bulk != nil {
-		return w.bulk.bundles.delete(key)
-	}
-	return w.batch.Delete(key, nil)
 }
 
 // Tile adds a full tile.
