@@ -64,8 +64,7 @@ func run(args []string, std streams) int {
 	}
 	// One line, whatever a path or a file has in it.
 	fmt.Fprintf(std.err, "proofsync: %s\n", strings.ReplaceAll(err.Error(), "\n", `\n`))
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailure

@@ -50,8 +50,8 @@ func syncPeer(ctx context.Context, o Options, addr, data string) (run Run, err e
 	}
 	seconds, root, err := readPeerLog(stdout)
 	run = Run{Seconds: seconds, Root: root, PeakBytes: peakMemoryOf(cmd.Process.Pid)}
-	cmd.Process.Kill() // it would run for ever
-	cmd.Wait()         // and so this says that it was killed
+	_ = cmd.Process.Kill() // it would run for ever
+	_ = cmd.Wait()         // and so this says that it was killed
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -65,7 +65,7 @@ func (p *proxy) accept() {
 			return
 		}
 		end := func() { p.drop(client, server) }
-		p.tasks.Go(func() { defer end(); io.Copy(server, client) })
+		p.tasks.Go(func() { defer end(); _, _ = io.Copy(server, client) })
 		p.tasks.Go(func() { defer end(); p.answers(client, server) })
 	}
 }

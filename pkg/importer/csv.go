@@ -17,7 +17,7 @@ func readCSV(path string, r io.Reader, fn func(*record) error) error {
 	rows.ReuseRecord = true
 	limited.left = maxRecord
 	header, err := rows.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return &InputError{File: path, Line: 1, Reason: "no header: the columns key and value expected"}
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (l *recordLimit) Read(p []byte) (int, error) {
 func skipMark(r io.Reader) io.Reader {
 	b := bufio.NewReader(r)
 	if mark, err := b.Peek(len(byteOrderMark)); err == nil && bytes.Equal(mark, byteOrderMark) {
-		b.Discard(len(byteOrderMark))
+		_, _ = b.Discard(len(byteOrderMark)) // it is in the buffer
 	}
 	return b
 }

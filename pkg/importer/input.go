@@ -104,8 +104,7 @@ func openInput(ctx context.Context, path string, o Options, codec operation.Code
 
 // unreadable is the InputError for an error of the file system.
 func unreadable(path string, err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
 	}
 	return &InputError{File: path, Reason: err.Error()}
@@ -194,7 +193,11 @@ func readError(path string, line int64, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	e := unreadable(path, err).(*InputError)
+	e := func() *InputError {
+		target := &InputError{}
+		_ = errors.As(unreadable(path, err), &target)
+		return target
+	}()
 	e.Line = line
 	return e
 }

@@ -49,7 +49,8 @@ type Peer struct {
 	dialing   *dial // nil when none is under way
 	failures  int   // connections in a row that brought no answer
 	notBefore time.Time
-	down      bool // the loss of the peer has been logged
+	down      bool      // the loss of the peer has been logged
+	hungUpAt  time.Time // when it was last logged that we dropped the peer for its answers
 }
 
 // dial is an attempt to connect, which any number of requests wait for.
@@ -279,16 +280,29 @@ func (p *Peer) answered() {
 	}
 }
 
+// sayAgain is how often the same trouble with the same peer is worth a line.
+const sayAgain = time.Minute
+
 // lost notes the end of a connection, or that none could be made, and sets
 // when the next may be tried. It says so once until the peer answers again.
 // The mutex is held.
 func (p *Peer) lost(err error) {
 	p.failures++
 	p.notBefore = time.Now().Add(Backoff(p.failures))
-	if !p.down {
-		p.down = true
-		p.o.Logger.Warn("peer lost, reconnecting", "peer", p.addr, "error", err)
+	if p.down {
+		return
 	}
+	// We hang up on a peer that gives wrong answers, again and again if it
+	// does not mend: that is worth a line a minute.
+	_, wrong := errors.AsType[*ProtocolError](err)
+	if wrong || errors.Is(err, errRefuted) {
+		if time.Since(p.hungUpAt) < sayAgain {
+			return
+		}
+		p.hungUpAt = time.Now()
+	}
+	p.down = true
+	p.o.Logger.Warn("peer lost, reconnecting", "peer", p.addr, "error", err)
 }
 
 // ended is called by a connection when it is over.

@@ -55,6 +55,7 @@ type member struct {
 	slow        int       // times in a row
 	lies        int
 	lastLie     time.Time
+	saidAt      time.Time // when its lies were last worth a line
 	lieUntil    time.Time // end of the cool-down after the last lie
 	behind      uint64    // does not have logs of this size or longer ...
 	behindUntil time.Time
@@ -214,6 +215,7 @@ func (p *Pool) report(m *member, v Verdict) {
 	p.mu.Lock()
 	now := time.Now()
 	fresh := false // a lie that was not under way with an earlier one
+	say := false   // and there was no line about the peer's lies lately
 	switch v {
 	case VerdictGood:
 		m.slow = 0
@@ -230,6 +232,9 @@ func (p *Pool) report(m *member, v Verdict) {
 			break
 		}
 		fresh = true
+		if now.Sub(m.saidAt) >= sayAgain {
+			m.saidAt, say = now, true
+		}
 		if now.Sub(m.lastLie) > lieMemory {
 			m.lies = 0
 		}
@@ -244,7 +249,9 @@ func (p *Pool) report(m *member, v Verdict) {
 	if !fresh {
 		return
 	}
-	p.o.Logger.Warn("peer in cool-down after a wrong answer", "peer", name, "cooldown", until.Round(time.Millisecond))
+	if say {
+		p.o.Logger.Warn("peer in cool-down after a wrong answer", "peer", name, "cooldown", until.Round(time.Millisecond))
+	}
 	if d, ok := m.source.(interface{ Disconnect(error) }); ok {
 		d.Disconnect(errRefuted)
 	}
