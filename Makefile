@@ -1,0 +1,48 @@
+# Short names for what is typed often. `make` alone lists them.
+# Everything here is one command of the Go tool, or a script in .ci.
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fmt fuzz bench interop demo docs ci clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the three programs, in bin
+	go build -o bin/ ./cmd/...
+
+test: ## all tests; they need nothing but Go
+	go test ./...
+
+race: ## all tests with the race detector
+	go test -race ./...
+
+lint: ## what .golangci.yml asks for
+	"$$(.ci/tools golangci-lint)" run
+
+fmt: ## format, imports in order
+	"$$(.ci/tools golangci-lint)" fmt
+
+fuzz: ## one fuzz target: make fuzz PKG=./pkg/wire TARGET=FuzzDecodeMessage TIME=1m
+	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) $(PKG)
+
+bench: ## a million operations over loopback, and what each program used
+	go run ./cmd/proofsync bench
+
+interop: ## our programs with those of commonware-sync (the first time builds them, with cargo)
+	dir="$$(.ci/tools commonware-sync)" && COMMONWARE_SYNC_BIN="$$dir" go test -count=1 -v ./test/interop
+
+demo: ## a server, two replicas, and a lie that is refused
+	go run ./cmd/proofsync demo
+
+docs: ## the pages that are generated from the code: docs/CONFIG.md, docs/METRICS.md
+	go test ./pkg/config ./pkg/app -update
+
+ci: ## everything a change has to pass
+	.ci/run
+
+clean: ## remove bin
+	rm -rf bin
+
+PKG ?= ./pkg/wire
+TARGET ?= FuzzDecodeMessage
+TIME ?= 30s
