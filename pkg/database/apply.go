@@ -118,7 +118,11 @@ func (d *DB) openWriter() (*writerState, error) {
 	// What a replica stored beyond its published state is not part of the log
 	// that is about to be written.
 	stored, err := gen.Truncate(stored, stored.Size, indexKey(d.codec))
+	d.mu.Lock()
+	d.stored = stored
+	d.mu.Unlock()
 	if err != nil {
+		d.failed = err
 		return nil, err
 	}
 	w, err := d.newWriter(gen, stored)

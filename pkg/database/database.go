@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -69,6 +70,7 @@ type DB struct {
 	dir   *store.Dir
 	codec operation.Codec
 	log   *slog.Logger
+	users atomic.Int64 // open generations, and the database itself: the directory is held for them
 
 	// write is held by whoever changes the database: Apply for one batch, a
 	// Load from its creation to Close.
@@ -90,8 +92,7 @@ type DB struct {
 // replaced is deleted when its last reader is gone.
 type generation struct {
 	*store.Generation
-	dir *store.Dir
-	log *slog.Logger
+	db *DB
 
 	mu      sync.Mutex
 	holders int
@@ -112,11 +113,20 @@ func (g *generation) release() error {
 	}
 	err := g.Close()
 	if g.drop && err == nil {
-		if err = g.dir.Remove(g.Number()); err == nil {
-			g.log.Info("dropped replaced generation", "path", g.Path())
+		if err = g.db.dir.Remove(g.Number()); err == nil {
+			g.db.log.Info("dropped replaced generation", "path", g.Path())
 		}
 	}
-	return err
+	return errors.Join(err, g.db.leave())
+}
+
+// leave gives the directory free when the database and the last generation
+// have been closed.
+func (d *DB) leave() error {
+	if d.users.Add(-1) > 0 {
+		return nil
+	}
+	return d.dir.Close()
 }
 
 // Detect returns the family and encoding of an existing directory without
@@ -161,6 +171,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{dir: d, codec: o.Codec, log: o.Logger, changed: make(chan struct{})}
+	db.users.Add(1)
 	if err := db.open(o.CreateIfMissing && !o.ReadOnly); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -168,44 +179,82 @@ func Open(dir string, o Options) (*DB, error) {
 }
 
 func (d *DB) open(create bool) error {
-	if n := d.dir.Current(); n > 0 {
-		if err := d.openCurrent(n); err != nil {
-			return err
-		}
-	}
 	if err := d.openStaged(); err != nil {
+		return err
+	}
+	if err := d.openCurrent(); err != nil {
 		return err
 	}
 	if !create || d.view != nil {
 		return nil
 	}
-	if d.staged != nil && d.staged.State().Stored > d.staged.State().Start {
+	if d.staged != nil && d.stagedState.Stored > d.stagedState.Start {
 		return fmt.Errorf("directory %s holds an unfinished replica: let a client finish it, or choose another directory", d.dir.Path())
 	}
 	return d.create()
 }
 
 func (d *DB) own(g *store.Generation) *generation {
-	return &generation{Generation: g, dir: d.dir, log: d.log, holders: 1}
+	d.users.Add(1)
+	return &generation{Generation: g, db: d, holders: 1}
 }
 
-func (d *DB) openCurrent(n uint64) error {
-	g, err := d.dir.OpenGeneration(n)
-	if errors.Is(err, store.ErrNotFound) {
-		return &store.CorruptError{Where: d.dir.Path(), Err: fmt.Errorf("the generation in use is missing: %w", err)}
-	}
-	if err != nil {
+// openStaged opens a generation that was in the making when the process
+// ended. One in which something was published had only to be named in
+// CURRENT: that is done now. What cannot be opened is removed: nothing in it
+// was ever readable.
+func (d *DB) openStaged() error {
+	n, err := d.dir.Staged()
+	if err != nil || n == 0 {
 		return err
 	}
-	d.gen, d.stored = d.own(g), g.State()
-	s := g.State()
-	if head := d.dir.Head(); head.Generation > n || head.Generation == n && head.Size > s.Size {
-		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("holds %d operations, %d were acknowledged (generation %d)", s.Size, head.Size, head.Generation)}
-	} else if head.Generation == n && head.Size == s.Size && head.Root != s.Root {
-		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("root at size %d is %s, %s was acknowledged", s.Size, s.Root, head.Root)}
+	g, err := d.dir.OpenGeneration(n)
+	if err != nil {
+		if d.dir.ReadOnly() {
+			return nil
+		}
+		d.log.Warn("removed a generation in the making that cannot be continued", "generation", n, "error", err)
+		return d.dir.Remove(n)
 	}
+	if !g.State().Published() || d.dir.ReadOnly() {
+		d.staged, d.stagedState = d.own(g), g.State()
+		return nil
+	}
+	old := d.dir.Current()
+	d.gen = d.own(g)
+	if err := d.dir.SetCurrent(n); err != nil || old == 0 {
+		return err
+	}
+	return d.dir.Remove(old)
+}
+
+// openCurrent opens the generation in use, if there is one, and checks that
+// it is what was acknowledged.
+func (d *DB) openCurrent() error {
+	n := d.dir.Current()
+	if n == 0 {
+		return nil
+	}
+	if d.gen == nil {
+		g, err := d.dir.OpenGeneration(n)
+		if errors.Is(err, store.ErrNotFound) {
+			return &store.CorruptError{Where: d.dir.Path(), Err: fmt.Errorf("the generation in use is missing: %w", err)}
+		}
+		if err != nil {
+			return err
+		}
+		d.gen = d.own(g)
+	}
+	g := d.gen.Generation
+	s := g.State()
+	d.stored = s
 	if !s.Published() {
 		return &store.CorruptError{Where: g.Path(), Err: errors.New("the generation in use has nothing published")}
+	}
+	if head := d.dir.Head(); head.Generation == n && head.Size > s.Size {
+		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("holds %d operations, %d were acknowledged", s.Size, head.Size)}
+	} else if head.Generation == n && head.Size == s.Size && head.Root != s.Root {
+		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("root at size %d is %s, %s was acknowledged", s.Size, s.Root, head.Root)}
 	}
 	f, err := restore(g, s, s.Size, d.codec)
 	if err != nil {
@@ -215,28 +264,6 @@ func (d *DB) openCurrent(n uint64) error {
 		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("stored digests give root %s at size %d, the state says %s", root, s.Size, s.Root)}
 	}
 	d.view = newView(d, d.gen, s, f)
-	return nil
-}
-
-// openStaged opens a generation that a sync left in the making. What cannot
-// be continued is removed: nothing in it was ever readable.
-func (d *DB) openStaged() error {
-	n, err := d.dir.Staged()
-	if err != nil || n == 0 {
-		return err
-	}
-	g, err := d.dir.OpenGeneration(n)
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):
-		if d.dir.ReadOnly() {
-			return nil
-		}
-		d.log.Warn("removed a generation in the making that cannot be continued", "generation", n, "error", err)
-		return d.dir.Remove(n)
-	case err != nil:
-		return err
-	}
-	d.staged, d.stagedState = d.own(g), g.State()
 	return nil
 }
 
@@ -344,9 +371,9 @@ func (d *DB) KeepEvidence(name string, data []byte) (string, error) {
 	return d.dir.WriteFile("evidence", name, data)
 }
 
-// Close waits for a write in work and gives the directory free. Views that
-// are still held have to be closed too before the storage is; until then
-// their reads go on working.
+// Close waits for a write in work and closes the storage. Views that are
+// still held go on working; the directory is given free when the last one is
+// closed.
 func (d *DB) Close() error {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -363,7 +390,7 @@ func (d *DB) Close() error {
 	var err error
 	if d.writer != nil {
 		// Commits may have been made without waiting for the disk.
-		if d.failed == nil {
+		if d.failed == nil && view != nil {
 			if err = d.writer.sync(); err == nil {
 				s := d.writer.state
 				d.dir.Acknowledge(store.Head{Generation: gen.Number(), Size: s.Size, Root: s.Root})
@@ -379,5 +406,5 @@ func (d *DB) Close() error {
 			err = errors.Join(err, g.release())
 		}
 	}
-	return errors.Join(err, d.dir.Close())
+	return errors.Join(err, d.leave())
 }

@@ -203,7 +203,7 @@ func (l *Load) Peaks() []mmr.Digest { return l.w.frontier.Peaks() }
 // digests; both are copied from. Now and then it flushes.
 func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 	if err := l.w.appendSpan(span, run, 0); err != nil {
-		return err
+		return l.fail(err)
 	}
 	if l.w.w.PendingBytes() >= loadBytes || l.w.w.Pending() >= loadOperations {
 		return l.Flush()
@@ -218,10 +218,16 @@ func (l *Load) Flush() error {
 		return nil
 	}
 	if err := l.w.flush(); err != nil {
-		return err
+		return l.fail(err)
 	}
 	l.note()
 	return nil
+}
+
+// fail stops the database: what is in memory may differ from what is on disk.
+func (l *Load) fail(err error) error {
+	l.d.failed = err
+	return err
 }
 
 // note tells the database what the load has stored.
@@ -255,12 +261,12 @@ func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
 	}
 	added := l.w.w.Next() - l.w.state.Size
 	if err := l.w.publish(t.floor, true); err != nil {
-		return Commit{}, err
+		return Commit{}, l.fail(err)
 	}
 	d := l.d
 	if l.staged {
 		if err := d.dir.SetCurrent(l.g.Number()); err != nil {
-			return Commit{}, err
+			return Commit{}, l.fail(err)
 		}
 		d.mu.Lock()
 		old := d.gen
@@ -304,13 +310,16 @@ func (l *Load) Truncate() error {
 		return err
 	}
 	s, err := l.g.Truncate(l.w.state, l.w.state.Size, indexKey(l.d.codec))
-	if err != nil {
-		return err
-	}
-	if l.w, err = l.d.newWriter(l.g, s); err != nil {
-		return err
-	}
+	l.w.state = s // as far as it came
 	l.note()
+	if err != nil {
+		return l.fail(err)
+	}
+	w, err := l.d.newWriter(l.g, s)
+	if err != nil {
+		return l.fail(err)
+	}
+	l.w = w
 	return nil
 }
 

@@ -18,7 +18,7 @@ var (
 type collector struct{ d *DB }
 
 // Collector gives the database's figures, and its storage engine's, to a
-// registry. After Close it gives none.
+// registry. What is not there, as before a replica's first sync, is left out.
 func (d *DB) Collector() prometheus.Collector { return collector{d} }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
-	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
@@ -14,9 +13,8 @@ import (
 type nodes struct {
 	v *View
 
-	tile   store.Tile // read last
-	group  mmr.Span   // the operations rehashed last
-	loaded bool       // group holds something
+	tile  store.Tile // read last
+	group group      // rehashed last
 }
 
 // digest finds the digest of a node that ends at or below Size: pinned, at
@@ -52,28 +50,44 @@ func (s *nodes) digest(n mmr.Node) (mmr.Digest, error) {
 	return mmr.HashNode(n, left, right), err
 }
 
+// group is an aligned group of operations, hashed.
+type group struct {
+	first  uint64 // location of leaves[0]
+	leaves []mmr.Digest
+}
+
+// digest finds a node that lies in the group, and says whether it does.
+func (g *group) digest(n mmr.Node) (mmr.Digest, bool) {
+	if n.First() < g.first || n.End() > g.first+uint64(len(g.leaves)) {
+		return mmr.Digest{}, false
+	}
+	if n.Height == 0 {
+		return g.leaves[n.Index-g.first], true
+	}
+	left, _ := g.digest(n.Left())
+	right, _ := g.digest(n.Right())
+	return mmr.HashNode(n, left, right), true
+}
+
 // rehash hashes the aligned group of eight operations around n, as far as it
-// is retained and readable.
+// is retained and readable, one operation at a time: they may be large.
 func (s *nodes) rehash(n mmr.Node) (mmr.Digest, error) {
-	if s.loaded {
-		if d, ok := s.group.Digest(n); ok {
-			return d, nil
-		}
+	if d, ok := s.group.digest(n); ok {
+		return d, nil
 	}
 	first := n.First() >> mmr.TileFloor << mmr.TileFloor
 	from, to := max(first, s.v.state.Start), min(first+1<<mmr.TileFloor, s.v.state.Size)
-	ops, count, err := s.v.AppendOperations(nil, from, to, operation.MaxOperation<<mmr.TileFloor)
+	s.group.first, s.group.leaves = from, s.group.leaves[:0]
+	err := s.v.Operations(from, to, func(loc uint64, op []byte) bool {
+		s.group.leaves = append(s.group.leaves, mmr.HashLeaf(loc, op))
+		return true
+	})
 	if err != nil {
 		return mmr.Digest{}, err
 	}
-	run, err := s.v.codec.NewRun(ops)
-	if err != nil {
-		return mmr.Digest{}, &store.CorruptError{Where: fmt.Sprintf("%s, operations [%d, %d)", s.v.gen.Path(), from, to), Err: err}
-	}
-	s.group.Reset(from, run)
-	d, ok := s.group.Digest(n)
-	if s.loaded = ok; !ok {
-		return d, &store.CorruptError{Where: s.v.gen.Path(), Err: fmt.Errorf("%d operations from %d on, %d expected", count, from, to-from)}
+	d, ok := s.group.digest(n)
+	if !ok {
+		return d, fmt.Errorf("%w: digest of [%d, %d), size %d", ErrBeyond, n.First(), n.End(), s.v.state.Size)
 	}
 	return d, nil
 }

@@ -69,15 +69,6 @@ func (s *Span) Start() uint64 { return s.start }
 // End is one past the location of the last operation.
 func (s *Span) End() uint64 { return s.end }
 
-// Bytes is the memory the span's digests occupy.
-func (s *Span) Bytes() int {
-	n := 0
-	for _, l := range s.levels {
-		n += cap(l) * DigestSize
-	}
-	return n
-}
-
 // Digest returns the digest of a node that lies wholly inside the span, and
 // whether it does. Nodes above SpanHeight are computed from those below.
 func (s *Span) Digest(n Node) (Digest, bool) {

@@ -14,7 +14,8 @@ import (
 
 const (
 	currentName = "CURRENT"
-	loadSuffix  = ".load"
+	loadSuffix  = ".load" // tables of a commit under way
+	dropSuffix  = ".drop" // a generation that is being deleted
 )
 
 // current is the content of the file CURRENT: readable text, replaced by
@@ -118,6 +119,30 @@ func writeFile(fs FS, dir, name string, data []byte) error {
 		return err
 	}
 	return syncDir(fs, dir)
+}
+
+// mkdirAll makes a directory and those above it, durably: a directory whose
+// name is lost in a crash takes everything in it along.
+func mkdirAll(fs FS, path string) error {
+	var made []string
+	for p := path; ; p = fs.PathDir(p) {
+		if _, err := fs.Stat(p); err == nil || !isNotExist(err) {
+			break
+		}
+		made = append(made, p)
+		if fs.PathDir(p) == p || fs.PathDir(p) == "." {
+			break
+		}
+	}
+	if err := fs.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, p := range made {
+		if err := syncDir(fs, fs.PathDir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncDir makes created, renamed and removed names durable.

@@ -87,7 +87,7 @@ func (d *Dir) open() error {
 		if !d.opts.Create || d.opts.ReadOnly {
 			return fmt.Errorf("%w: %s does not exist", ErrNotFound, d.path)
 		}
-		if err := d.fs.MkdirAll(d.path, 0o755); err != nil {
+		if err := mkdirAll(d.fs, d.path); err != nil {
 			return fmt.Errorf("create storage directory: %w", err)
 		}
 	} else if err != nil {
@@ -99,8 +99,8 @@ func (d *Dir) open() error {
 	}
 	// Look before locking: a foreign directory must not get a lock file.
 	if !slices.Contains(names, currentName) {
-		if foreign := slices.IndexFunc(names, isForeign); foreign >= 0 {
-			return fmt.Errorf("%w: %s has no %s but holds %q", ErrForeign, d.path, currentName, names[foreign])
+		if err := d.checkUnused(names); err != nil {
+			return err
 		}
 		if !d.opts.Create || d.opts.ReadOnly {
 			return fmt.Errorf("%w: %s", ErrNotFound, d.path)
@@ -135,6 +135,9 @@ func (d *Dir) open() error {
 	if ok {
 		d.acked, d.written = h, h
 	}
+	if h.Generation > d.generation {
+		return corrupt(d.path, "generation %d is in use, generation %d was acknowledged", d.generation, h.Generation)
+	}
 	if d.opts.ReadOnly {
 		return nil
 	}
@@ -144,12 +147,30 @@ func (d *Dir) open() error {
 	return d.sweep(names)
 }
 
+// checkUnused says whether a directory without CURRENT may become a database:
+// CURRENT is written before anything else, so what is there without it either
+// is not ours, or has lost it.
+func (d *Dir) checkUnused(names []string) error {
+	for _, name := range names {
+		if isForeign(name) {
+			return fmt.Errorf("%w: %s has no %s but holds %q", ErrForeign, d.path, currentName, name)
+		}
+		if _, ok := parseGeneration(name); ok {
+			return corrupt(d.path, "%s is there, the file %s is missing", name, currentName)
+		}
+	}
+	if h, _, ok, err := readHead(d.fs, d.join("HEAD")); err != nil || ok {
+		return errors.Join(err, corrupt(d.path, "%d operations were acknowledged, the file %s is missing", h.Size, currentName))
+	}
+	return nil
+}
+
 // sweep removes what a crash left behind: generations older than the one in
 // use and files that were being loaded.
 func (d *Dir) sweep(names []string) error {
 	for _, name := range names {
 		n, ok := parseGeneration(name)
-		stale := ok && n < d.generation || strings.HasSuffix(name, loadSuffix) || name == currentName+".tmp"
+		stale := ok && n < d.generation || isLeftover(name)
 		if !stale {
 			continue
 		}
@@ -212,8 +233,21 @@ func (d *Dir) SetCurrent(n uint64) error {
 
 // Remove deletes a generation that nobody has open.
 func (d *Dir) Remove(n uint64) error {
-	if err := d.fs.RemoveAll(d.join(generationName(n))); err != nil {
-		return fmt.Errorf("remove %s: %w", d.join(generationName(n)), err)
+	// Renamed first: what a crash leaves half deleted must not look like a generation.
+	path := d.join(generationName(n))
+	gone := path + dropSuffix
+	err := d.fs.RemoveAll(gone)
+	if err == nil {
+		err = d.fs.Rename(path, gone)
+	}
+	if err == nil {
+		err = syncDir(d.fs, d.path)
+	}
+	if err == nil {
+		err = d.fs.RemoveAll(gone)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
 }
@@ -259,7 +293,7 @@ func (d *Dir) flushHead() error {
 
 // WriteFile stores a small file under the directory, durably: evidence that people look at later.
 func (d *Dir) WriteFile(folder, name string, data []byte) (string, error) {
-	if err := d.fs.MkdirAll(d.join(folder), 0o755); err != nil {
+	if err := mkdirAll(d.fs, d.join(folder)); err != nil {
 		return "", err
 	}
 	path := d.fs.PathJoin(d.join(folder), name)
@@ -289,9 +323,13 @@ func (d *Dir) unlock() error {
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" ||
-		strings.HasSuffix(name, loadSuffix) || name == currentName+".tmp"
+	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || isLeftover(name)
 	return !ours
+}
+
+// isLeftover says whether only a crash leaves a file or folder of this name.
+func isLeftover(name string) bool {
+	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp"
 }
 
 func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

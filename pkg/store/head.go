@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,7 +76,8 @@ func readHead(fs FS, path string) (h Head, seq uint64, ok bool, err error) {
 			h, seq, ok = s, q, true
 		}
 	}
-	if !ok && n > 0 {
+	// A file of zeroes is one whose first write never reached the disk.
+	if !ok && len(bytes.Trim(b, "\x00")) > 0 {
 		return Head{}, 0, false, corrupt(path, "neither slot has a valid checksum")
 	}
 	return h, seq, ok, nil
@@ -91,14 +93,15 @@ func openHead(fs FS, path string, seq uint64) (*headFile, error) {
 
 // write makes h the newest slot, durably.
 func (w *headFile) write(h Head) error {
-	w.seq++
+	seq := w.seq + 1
 	slot := make([]byte, slotSpace)
-	copy(slot, h.encode(w.seq))
-	if _, err := w.f.WriteAt(slot, int64(w.seq%2)*slotSpace); err != nil {
+	copy(slot, h.encode(seq))
+	if _, err := w.f.WriteAt(slot, int64(seq%2)*slotSpace); err != nil {
 		return fmt.Errorf("write HEAD: %w", err)
 	}
 	if err := w.f.Sync(); err != nil {
 		return fmt.Errorf("sync HEAD: %w", err)
 	}
+	w.seq = seq // only now: a failed write is repeated in the same slot, never in the valid one
 	return nil
 }

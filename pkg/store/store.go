@@ -27,9 +27,6 @@ const FormatVersion = 1
 // that takes one is the operating system's.
 type FS = vfs.FS
 
-// OSFS is the operating system's file system.
-func OSFS() FS { return vfs.Default }
-
 // MemFS is a new, empty file system in memory, for tests.
 func MemFS() FS { return vfs.NewMem() }
 
