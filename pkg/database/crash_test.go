@@ -6,38 +6,17 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/store"
+	"github.com/proofsync/proofsync/pkg/store/storetest"
 )
-
-// crashes runs a scenario on a file system that is cloned as a power cut
-// would leave it, before every write operation: once with nothing that was
-// not synced, and once with a random part of it. It returns the clones.
-func crashes(t *testing.T, scenario func(fs store.FS)) []*vfs.MemFS {
-	t.Helper()
-	disk := vfs.NewCrashableMem()
-	rng := rand.New(rand.NewPCG(1, 2))
-	var clones []*vfs.MemFS
-	scenario(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-			clones = append(clones,
-				disk.CrashClone(vfs.CrashCloneCfg{}),
-				disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))
-		}
-		return nil
-	})))
-	return append(clones, disk.CrashClone(vfs.CrashCloneCfg{}))
-}
 
 func TestAWriterOpensAfterACrashAtAnyWrite(t *testing.T) {
 	c := operation.NewCodec(operation.Any, operation.Fixed)
 	acked := map[mmr.Digest]bool{}
 	var last Commit
-	clones := crashes(t, func(fs store.FS) {
+	clones := storetest.Crashes(t, func(fs store.FS) {
 		db := openAt(t, fs, c, true)
 		v, _ := db.View()
 		acked[v.Root()] = true
@@ -84,7 +63,7 @@ func TestAReplicaOpensAfterACrashAtAnyWrite(t *testing.T) {
 	v, _ := src.View()
 	defer v.Close()
 	rng := rand.New(rand.NewPCG(5, 5))
-	clones := crashes(t, func(fs store.FS) {
+	clones := storetest.Crashes(t, func(fs store.FS) {
 		replica := openAt(t, fs, c, false)
 		for _, start := range []uint64{0, v.Floor()} { // the second generation replaces the first
 			pins, err := v.Pins(start)
