@@ -33,11 +33,11 @@ reported, and the others still run.`,
   proofsync bench --peer ~/.cargo/bin/client`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := logs.logger(cmd.ErrOrStderr())
+			log, err := logs.logger(cmd)
 			if err != nil {
 				return err
 			}
-			if o.Codec, err = codec.codec(); err != nil {
+			if o.Codec, err = codec.codec(cmd); err != nil {
 				return err
 			}
 			if err := o.Validate(); err != nil {
@@ -66,8 +66,8 @@ reported, and the others still run.`,
 	cmd.Flags().StringVar(&o.TempDir, "temp-dir", "", "where databases are made and removed again (the system's temporary folder)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	codec.register(cmd)
-	cmd.Flags().Lookup("db").Usage = "family: any or immutable"
-	cmd.Flags().Lookup("encoding").Usage = "encoding: fixed or variable"
+	cmd.Flags().Lookup("db").Usage = "family: any or immutable [" + variable("db") + "]"
+	cmd.Flags().Lookup("encoding").Usage = "encoding: fixed or variable [" + variable("encoding") + "]"
 	logs.register(cmd, "info")
 	cmd.AddCommand(&cobra.Command{
 		Use:    "child",

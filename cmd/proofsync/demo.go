@@ -35,7 +35,7 @@ exit code is 0 only if all roots came out the same and the tampering was refused
 			if o.Interval < 0 || o.Interval > time.Hour {
 				return usagef("--interval %s: 0s to 1h expected", o.Interval)
 			}
-			log, err := logs.logger(cmd.ErrOrStderr())
+			log, err := logs.logger(cmd)
 			if err != nil {
 				return err
 			}

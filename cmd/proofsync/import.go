@@ -37,8 +37,8 @@ contents the values. "-" is standard input; a name ending in .gz is decompressed
 The encoding variable stores keys and values as they are. The encoding fixed
 stores their SHA-256, but base64 fields of exactly 32 bytes as they are.
 
-All input is checked before anything is written, and importing it again changes
-nothing. The storage directory must not be in use by a server.`,
+All input is checked before anything is written or made, and importing it again
+changes nothing. The storage directory must not be in use by a server.`,
 		Example: `  proofsync import -d ./data people.jsonl prices.csv
   proofsync import -d ./docs --encoding variable /usr/share/doc/git
   zcat log.jsonl.gz | proofsync import -d ./data -`,
@@ -48,7 +48,7 @@ nothing. The storage directory must not be in use by a server.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, paths []string) (err error) {
+		RunE: func(cmd *cobra.Command, paths []string) error {
 			if err := requireStorage(dir); err != nil {
 				return err
 			}
@@ -57,9 +57,9 @@ nothing. The storage directory must not be in use by a server.`,
 			}
 			policy, err := database.ParseFloorPolicy(floor)
 			if err != nil {
-				return usagef("--floor-policy: %w", err)
+				return usagef("%s: %w", origin(cmd, "floor-policy"), err)
 			}
-			log, err := logs.logger(cmd.ErrOrStderr())
+			log, err := logs.logger(cmd)
 			if err != nil {
 				return err
 			}
@@ -72,23 +72,14 @@ nothing. The storage directory must not be in use by a server.`,
 			if slices.Contains(paths, "-") {
 				o.Stdin = interruptible(cmd.Context(), o.Stdin)
 			}
-			c, err := codec.resolve(cmd, dir)
+			c, exists, err := codec.resolve(cmd, dir)
 			if err != nil {
 				return err
 			}
-			db, err := database.Open(dir, database.Options{Codec: c, CreateIfMissing: true, Logger: log})
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, db.Close()) }()
-			result, err := importer.Run(cmd.Context(), db, o)
-			if err != nil {
-				if result.Batches > 0 {
-					err = fmt.Errorf("%w (%d whole batches were committed before)", err, result.Batches)
-				}
-				return err
-			}
-			return printImport(cmd, db, result, asJSON)
+			t := importTarget{dir: dir, exists: exists, options: database.Options{Codec: c, CreateIfMissing: true, Logger: log}}
+			return t.load(cmd.Context(), o, func(db *database.DB, r importer.Result) error {
+				return printImport(cmd, db, r, asJSON)
+			})
 		},
 	}
 	storageFlag(cmd, &dir)
@@ -99,8 +90,52 @@ nothing. The storage directory must not be in use by a server.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	complete(cmd, "format", "jsonl", "csv")
 	complete(cmd, "floor-policy", "keep", "retain:")
+	fromEnvironment(cmd, "floor-policy")
 	logs.register(cmd, "warn")
 	return cmd
+}
+
+// importTarget is the database to import into.
+type importTarget struct {
+	dir     string
+	exists  bool
+	options database.Options
+}
+
+// load imports, and calls report with the open database. Of a directory in use
+// or made for something else one hears before the input is read; a database that
+// does not exist yet is made only for an input that has been found good, so that
+// a broken one does not settle the family and encoding of the directory.
+func (t importTarget) load(ctx context.Context, o importer.Options, report func(*database.DB, importer.Result) error) (err error) {
+	var db *database.DB
+	defer func() {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	if t.exists {
+		if db, err = database.Open(t.dir, t.options); err != nil {
+			return err
+		}
+	}
+	prepared, err := importer.Prepare(ctx, t.options.Codec, o)
+	if err != nil {
+		return err
+	}
+	defer prepared.Close()
+	if !t.exists {
+		if db, err = database.Open(t.dir, t.options); err != nil {
+			return err
+		}
+	}
+	result, err := prepared.Apply(ctx, db)
+	if err != nil {
+		if result.Batches > 0 {
+			err = fmt.Errorf("%w (%d whole batches were committed before)", err, result.Batches)
+		}
+		return err
+	}
+	return report(db, result)
 }
 
 // interruptible lets a read from r end with the context. A read from a pipe or

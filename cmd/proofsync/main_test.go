@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +31,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			// The race detector lets every process wait for a second at its end.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
-			return nil
+			// A folder that has the programs under test and no others.
+			program, err := exec.LookPath("proofsync")
+			e.Setenv("PROGRAMS", filepath.Dir(program))
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// hold DIR keeps a database of any/fixed open until the script ends.
@@ -93,6 +98,7 @@ func TestErrorsAreOneLineWithTheRightExitCode(t *testing.T) {
 		{"import -d " + data + " --floor-policy never " + input, 2, "keep or retain:N"},
 		{"import -d " + data + " --db other " + input, 2, "other"},
 		{"import -d " + data + " - -", 2, "once only"},
+		{"import -d " + data + " --encoding variable " + missing, 1, "holds a database of any/fixed, not of any/variable"},
 		{"import -d " + data + " " + missing, 1, "missing: no such file or directory"},
 		{"import -d " + data + " --db immutable " + input, 1, "holds a database of any/fixed, not of immutable/fixed"},
 		{"import -d " + data + " --encoding variable " + input, 1, "holds a database of any/fixed, not of any/variable"},
@@ -121,9 +127,9 @@ func TestErrorsAreOneLineWithTheRightExitCode(t *testing.T) {
 	}
 }
 
-// A failed import into a directory that does not exist must not leave the
-// impression of data: it makes an empty database at most.
-func TestBrokenLineAppliesNothing(t *testing.T) {
+// A failed import must not leave the impression of data, nor settle what a
+// directory that did not exist is for.
+func TestBrokenImportMakesNoDatabase(t *testing.T) {
 	dir := t.TempDir()
 	input, data := filepath.Join(dir, "x.jsonl"), filepath.Join(dir, "data")
 	if err := os.WriteFile(input, []byte("{\"key\":\"a\",\"value\":\"1\"}\n{\"key\":\"b\"}\n"), 0o644); err != nil {
@@ -133,8 +139,14 @@ func TestBrokenLineAppliesNothing(t *testing.T) {
 	if want := "proofsync: " + input + ":2: no value\n"; code != 1 || errs != want {
 		t.Errorf("exit code %d and %q, want %q", code, errs, want)
 	}
-	if code, _, errs := execute(t, "get", "-d", data, "a"); code != 1 || !strings.Contains(errs, "key not found") {
-		t.Errorf("%d %q", code, errs)
+	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory is there: %v", err)
+	}
+	if err := os.WriteFile(input, []byte("{\"key\":\"a\",\"value\":\"1\"}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := execute(t, "import", "-d", data, "--encoding", "variable", input); code != 0 {
+		t.Errorf("another try with another encoding: %d %q", code, errs)
 	}
 }
 

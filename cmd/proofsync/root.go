@@ -89,7 +89,8 @@ replicas. The database is served by the command server and followed by client.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return checkEnvironment(cmd) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate(fmt.Sprintf("proofsync %s\n", telemetry.Build()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -123,11 +124,12 @@ func (l *logging) register(cmd *cobra.Command, level string) {
 	cmd.Flags().StringVar(&l.level, "log-level", level, "least level logged: debug, info, warn or error")
 	complete(cmd, "log-format", "text", "json")
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
+	fromEnvironment(cmd, "log-format", "log-level")
 }
 
-func (l *logging) logger(w io.Writer) (*slog.Logger, error) {
+func (l *logging) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	if l.format != "text" && l.format != "json" {
-		return nil, usagef("--log-format %q: text or json expected", l.format)
+		return nil, usagef("%s %q: text or json expected", origin(cmd, "log-format"), l.format)
 	}
 	var level slog.Level
 	switch l.level {
@@ -136,9 +138,9 @@ func (l *logging) logger(w io.Writer) (*slog.Logger, error) {
 			return nil, err
 		}
 	default:
-		return nil, usagef("--log-level %q: debug, info, warn or error expected", l.level)
+		return nil, usagef("%s %q: debug, info, warn or error expected", origin(cmd, "log-level"), l.level)
 	}
-	return telemetry.NewLogger(w, l.format, level), nil
+	return telemetry.NewLogger(cmd.ErrOrStderr(), l.format, level), nil
 }
 
 // complete offers values of a flag to the shell.

@@ -2,7 +2,7 @@
 // fx, and holds wiring and the order of starting and stopping; what the parts do
 // is in the packages it wires.
 //
-//	server:  telemetry -> listener -> storage -> serving (initial operations, import, answers, generator)
+//	server:  telemetry -> listener -> imports (input checked) -> storage -> serving (initial operations, import, answers, generator)
 //	client:  telemetry -> storage -> following (sync loop, readiness)
 //
 // Parts start from left to right and stop from right to left. Starting is quick:
@@ -92,8 +92,13 @@ func answer(err error, name string, cfg any, std Streams) int {
 	return exitOK
 }
 
+// signalPause is how long after a signal another one does not kill yet: some
+// senders signal a process and its group.
+const signalPause = 500 * time.Millisecond
+
 // run starts the app, waits for a signal or the app's own end, and stops it
-// within the timeout. A second signal kills.
+// within the timeout. A second signal, signalPause after the first or later,
+// kills.
 func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
 	signals, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer restore()
@@ -116,7 +121,8 @@ func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
 	case s := <-app.Wait(): // fx hears the signals as well
 		code = s.ExitCode
 	}
-	signal.Reset(syscall.SIGINT, syscall.SIGTERM) // also fx's handler
+	kill := time.AfterFunc(signalPause, func() { signal.Reset(syscall.SIGINT, syscall.SIGTERM) }) // also fx's handler
+	defer kill.Stop()
 	log.Info("shutting down", "timeout", timeout)
 
 	stop, cancel := context.WithTimeout(context.Background(), timeout)

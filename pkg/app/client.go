@@ -112,8 +112,12 @@ func (f *following) follow(ctx context.Context) error {
 }
 
 // readable is the condition of the ready policy serving: there is a verified
-// root to read at, whatever the servers do.
+// root to read at, whatever the servers do, unless they are known to serve a
+// log of another family or encoding: that is a wrong configuration.
 func (f *following) readable() error {
+	if m := f.sync.Status().Mismatch; m != nil {
+		return m
+	}
 	v, err := f.storage.DB.View()
 	if err != nil {
 		return err
@@ -122,22 +126,27 @@ func (f *following) readable() error {
 	return nil
 }
 
-// watchLag measures the lag. It is unknown while the newest target is older than
-// a healthy loop lets it become.
+// watchLag measures the lag.
 func (f *following) watchLag(ctx context.Context, gate *telemetry.LagGate) {
 	oldest := f.cfg.SyncInterval.D() + f.cfg.TargetInterval.D() + 2*f.cfg.RequestTimeout.D()
 	tick := time.NewTicker(lagInterval)
 	defer tick.Stop()
 	for {
 		s := f.sync.Status()
-		known := !s.TargetTime.IsZero() && time.Since(s.TargetTime) <= oldest
-		gate.Observe(s.Lag(), known)
+		gate.Observe(s.Lag(), lagKnown(s, oldest))
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// lagKnown says whether the lag means anything. It does not while the newest
+// target is older than a healthy loop lets it become, nor while that target is
+// not known to be one of our history.
+func lagKnown(s syncer.Status, oldest time.Duration) bool {
+	return s.Obstacle() == nil && !s.TargetTime.IsZero() && time.Since(s.TargetTime) <= oldest
 }
 
 func (f *following) stop(ctx context.Context) error {

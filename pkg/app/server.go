@@ -14,7 +14,6 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/generator"
-	"github.com/proofsync/proofsync/pkg/importer"
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/telemetry"
 )
@@ -30,8 +29,10 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 		common(&cfg.Common, cfg.MetricsPort, true, log),
 		fx.Supply(cfg),
 		fx.Provide(newListener),
-		fx.Invoke(func(lc fx.Lifecycle, l *listener, st *storage, state *status, reg prometheus.Registerer, e exits) {
-			s := &serving{cfg: cfg, stdin: stdin, listener: l, storage: st, status: state, reg: reg, exits: e}
+		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),
+		fx.Invoke(func(*imports) {}), // before the next, which needs the storage: input is checked before a database is made
+		fx.Invoke(func(lc fx.Lifecycle, l *listener, in *imports, st *storage, state *status, reg prometheus.Registerer, e exits) {
+			s := &serving{cfg: cfg, listener: l, imports: in, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: s.start, OnStop: s.stop})
 		}),
 	)
@@ -61,8 +62,8 @@ func newListener(lc fx.Lifecycle, cfg *config.Server, _ *telemetry.Server) *list
 // serving is the last part of the server: what is done with an open database.
 type serving struct {
 	cfg      *config.Server
-	stdin    io.Reader
 	listener *listener
+	imports  *imports
 	storage  *storage
 	status   *status
 	reg      prometheus.Registerer
@@ -93,6 +94,7 @@ func (s *serving) start(context.Context) error {
 	s.server = serve.New(serve.FromDatabase(s.storage.DB), serve.Options{
 		MaxOpsPerResponse:        int(s.cfg.MaxOpsPerResponse),
 		MaxConnections:           int(s.cfg.MaxConnections),
+		MaxConnectionsPerHost:    perHost(s.cfg.MaxConnsPerHost),
 		MaxRequestsPerConnection: int(s.cfg.MaxRequests),
 		MaxInflightBytes:         int64(s.cfg.MaxConnBytes),
 		MaxTotalBytes:            int64(s.cfg.MaxTotalBytes),
@@ -106,9 +108,18 @@ func (s *serving) start(context.Context) error {
 	return nil
 }
 
+// perHost says no limit the way serve.Options do, where 0 is the default.
+func perHost(n config.Count) int {
+	if n == 0 {
+		return -1
+	}
+	return int(n)
+}
+
 // write is the only writer of the database. A new database is filled before it
 // is served, so that the first client gets all of it; one that exists is served
-// at once, however long an import takes.
+// at once, however long an import takes. No operation of any origin is written
+// before all that is to be imported has been found good.
 func (s *serving) write(ctx context.Context) error {
 	fresh, err := s.gen.Fresh()
 	if err != nil {
@@ -117,36 +128,21 @@ func (s *serving) write(ctx context.Context) error {
 	if s.cfg.OpInterval > 0 || fresh && s.cfg.InitialOps > 0 {
 		s.exits.Log.Info("generating operations", "seed", s.seed)
 	}
+	load := func(ctx context.Context) error { return s.imports.apply(ctx, s.storage.DB) }
+	steps := []func(context.Context) error{s.serve, load, s.gen.Run}
 	if fresh {
-		err = s.gen.Initialize(ctx)
-		if err == nil {
-			err = s.load(ctx)
+		steps = []func(context.Context) error{s.imports.wait, s.gen.Initialize, load, s.serve, s.gen.Run}
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
 		}
-		if err == nil {
-			err = s.serve()
-		}
-	} else if err = s.serve(); err == nil {
-		err = s.load(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	return s.gen.Run(ctx)
-}
-
-// load imports what the configuration names.
-func (s *serving) load(ctx context.Context) error {
-	if len(s.cfg.Import) == 0 {
-		return nil
-	}
-	_, err := importer.Run(ctx, s.storage.DB, importer.Options{
-		Paths: s.cfg.Import, Stdin: s.stdin, FloorPolicy: s.cfg.FloorPolicy.FloorPolicy, Logger: s.exits.Log,
-	})
-	return err
+	return nil
 }
 
 // serve begins to answer clients.
-func (s *serving) serve() error {
+func (s *serving) serve(context.Context) error {
 	v, err := s.storage.DB.View()
 	if err != nil {
 		return err

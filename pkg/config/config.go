@@ -51,13 +51,14 @@ type Server struct {
 	Import            Paths       `env:"IMPORT" envconfig:"IMPORT" default:"" flag:"import" desc:"file or directory to import before operations are generated (JSON Lines, CSV, directory tree; - is standard input); repeat the flag, or separate paths by commas in the variable"`
 	FloorPolicy       FloorPolicy `env:"FLOOR_POLICY" envconfig:"FLOOR_POLICY" default:"keep" flag:"floor-policy" desc:"inactivity floor of immutable commits: keep leaves it where it is, retain:N keeps the newest N operations above it"`
 	MaxOpsPerResponse Count       `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
-	MaxConnections    Count       `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most clients at once; the next one is disconnected"`
+	MaxConnections    Count       `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most connections at once; the next one takes the place of an idle one, or is closed"`
+	MaxConnsPerHost   Count       `env:"MAX_CONNECTIONS_PER_HOST" envconfig:"MAX_CONNECTIONS_PER_HOST" default:"256" flag:"max-connections-per-host" max:"1000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit, for servers behind a proxy that hides the addresses"`
 	MaxRequests       Count       `env:"MAX_REQUESTS_PER_CONNECTION" envconfig:"MAX_REQUESTS_PER_CONNECTION" default:"256" flag:"max-requests-per-connection" min:"1" max:"1000000" desc:"most requests of one client in work at once; further ones wait"`
 	MaxConnBytes      Size        `env:"MAX_CONNECTION_BYTES" envconfig:"MAX_CONNECTION_BYTES" default:"32MiB" flag:"max-connection-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for one client"`
-	MaxTotalBytes     Size        `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together"`
+	MaxTotalBytes     Size        `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together, beside 16KiB for each connection; when it is used up, the slowest readers are disconnected"`
 	ReadTimeout       Duration    `env:"READ_TIMEOUT" envconfig:"READ_TIMEOUT" default:"30s" flag:"read-timeout" min:"1ms" desc:"most time a client may take to send a request it has begun"`
-	WriteTimeout      Duration    `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"most time a client may take to receive what was written to it"`
-	IdleTimeout       Duration    `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected"`
+	WriteTimeout      Duration    `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"how far a client may fall behind receiving 64KiB of its answers a second; one that receives nothing is disconnected after this long"`
+	IdleTimeout       Duration    `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected; bytes that are no request do not count"`
 }
 
 // Client configures cmd/client.

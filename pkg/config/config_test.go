@@ -109,7 +109,7 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 		{"missing value", server, "", "--port", `flag needs an argument: --port: see --help`},
 		{"argument", client, "", "serve", `argument "serve": no arguments are taken, only flags; see --help`},
 		{"unknown variable", server, "PROOFSYNC_PROT=1", "", `PROOFSYNC_PROT: unknown variable, did you mean PROOFSYNC_PORT?`},
-		{"very unknown variable", client, "PROOFSYNC_SERVICE_HOST=1", "", `PROOFSYNC_SERVICE_HOST: unknown variable; --help lists the known ones`},
+		{"very unknown variable", client, "PROOFSYNC_SERVICE_HOST=1", "", `PROOFSYNC_SERVICE_HOST: unknown variable; server --help and client --help list the known ones`},
 		{"port too large", server, "", "-p 65536", `--port "65536": want a port from 0 to 65535`},
 		{"negative port", server, "", "-m -1", `--metrics-port "-1": want a port from 0 to 65535`},
 		{"port in a variable", server, "PROOFSYNC_PORT=0x50", "", `PROOFSYNC_PORT "0x50": want a port from 0 to 65535`},

@@ -183,7 +183,8 @@ type union struct {
 }
 
 // CheckEnvironment refuses PROOFSYNC_ variables that none of our binaries knows:
-// a misspelt setting must not be ignored. The error is a *UsageError.
+// a misspelt setting must not be ignored. The operator's tool calls it as well,
+// whose variables are some of the services'. The error is a *UsageError.
 func CheckEnvironment() error {
 	err := envconfig.CheckDisallowed(Prefix, new(union))
 	if err == nil {
@@ -194,7 +195,7 @@ func CheckEnvironment() error {
 	if near := nearest(name); near != "" {
 		reason += ", did you mean " + near + "?"
 	} else {
-		reason += "; --help lists the known ones"
+		reason += "; server --help and client --help list the known ones"
 	}
 	return &UsageError{Name: name, Reason: reason}
 }

@@ -106,7 +106,7 @@ A flag wins over its variable, a variable over the default; an empty variable co
 with ` + "`PROOFSYNC_`" + ` and is known to none of our binaries is an error (exit code 2), so in Kubernetes set
 ` + "`enableServiceLinks: false`" + `: a service named proofsync would otherwise put variables of its own into the pod.
 
-Exit codes: 0 after SIGTERM or SIGINT and after a completed ` + "`--once`" + `, 2 for a mistake in arguments or environment, 1 for everything else.
+Exit codes: 0 after SIGTERM or SIGINT and after a completed ` + "`--once`" + ` (one that is stopped before: 1), 2 for a mistake in arguments or environment, 1 for everything else.
 
 `
 	if _, err := io.WriteString(w, head); err != nil {

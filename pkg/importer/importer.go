@@ -30,12 +30,14 @@
 //
 // # How
 //
-//	inputs -> pass 1: every record is parsed and checked, duplicate keys are found
-//	       -> pass 2: records differing from the database -> batches -> Apply
+//	inputs -> Prepare: every record is parsed and checked, duplicate keys are found
+//	       -> Apply:   records differing from the database -> batches -> commits
 //
 // Nothing is written unless the whole input is valid: the first broken record
-// ends the import with an [InputError]. Memory is bounded whatever the size of
-// the input; pass 1 spills what it remembers of keys to a temporary file.
+// ends the import with an [InputError]. Preparing needs no database, only its
+// family and encoding, so that a broken input does not leave a new one behind.
+// Memory is bounded whatever the size of
+// the input; Prepare spills what it remembers of keys to a temporary file.
 // Batches are commits, so that a crash leaves whole batches, and importing the
 // same input again writes only what is missing. If a key occurs several times in
 // an any import its last record counts and the others are ignored. In an
@@ -129,47 +131,14 @@ type Result struct {
 	Duration time.Duration   `json:"-"`
 }
 
-// Run imports all paths as one input. Errors are *InputError for a record or
-// file that is not as described above (nothing was applied, unless a file
-// changed while it was read), those of Options.Validate, and those of the
-// database and the file system. After an error in the second pass the batches
-// committed so far stay, and the result counts them.
+// Run is Prepare and Apply for a database that exists. Its errors are theirs.
 func Run(ctx context.Context, db *database.DB, o Options) (Result, error) {
-	began := time.Now()
-	var result Result
-	if err := o.Validate(); err != nil {
-		return result, err
-	}
-	if o.BatchSize == 0 {
-		o.BatchSize = DefaultBatchSize
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	conv, err := newConverter(db.Codec())
+	p, err := Prepare(ctx, db.Codec(), o)
 	if err != nil {
-		return result, err
+		return Result{}, err
 	}
-	inputs, err := openInputs(ctx, o, db.Codec())
-	defer closeAll(inputs)
-	if err != nil {
-		return result, err
-	}
-	superseded, err := validate(ctx, inputs, conv, o, &result)
-	if err != nil {
-		return result, err
-	}
-	o.Logger.Info("import validated", "inputs", len(inputs), "records", result.Records, "duplicates", result.Duplicates)
-	a := &applier{db: db, options: o, result: &result, progress: newProgress(o.Logger, "importing", result.Records)}
-	err = a.run(ctx, inputs, conv, superseded)
-	result.Duration = time.Since(began)
-	if err != nil {
-		return result, err
-	}
-	o.Logger.Info("import completed", "records", result.Records, "written", result.Written, "deleted", result.Deleted,
-		"unchanged", result.Unchanged, "absent", result.Absent, "conflicts", result.Conflicts, "duplicates", result.Duplicates,
-		"batches", result.Batches, "duration", result.Duration.Round(time.Millisecond))
-	return result, nil
+	defer p.Close()
+	return p.Apply(ctx, db)
 }
 
 // validate is the first pass: it fills in the counts that the input alone
@@ -229,10 +198,4 @@ func conflictAt(ctx context.Context, inputs []input, firsts []int64, ordinal int
 		return &InputError{File: inputs[at].name(), Reason: "changed while it was read"}
 	}
 	return where
-}
-
-func closeAll(inputs []input) {
-	for _, in := range inputs {
-		in.close()
-	}
 }

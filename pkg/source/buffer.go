@@ -3,6 +3,7 @@ package source
 import (
 	"bufio"
 	"io"
+	"math/bits"
 	"sync"
 )
 
@@ -12,20 +13,30 @@ const firstStep = 64 << 10
 
 // bufferPool keeps frame buffers for reuse. They are in use only between the
 // arrival of a frame and Answer.Release, so their number is bounded by the
-// requests under way.
-type bufferPool struct{ pool sync.Pool }
+// requests under way. Buffers are kept by the power of two above their
+// capacity, so that an answer never holds twice its length or more: callers
+// count the memory of answers by their length.
+type bufferPool struct {
+	classes [bufferClasses]sync.Pool // of *[]byte; class k has capacities above 1<<(k-1), up to 1<<k
+}
 
-// get returns an empty buffer, with room for n bytes if a used one happens to have it.
+const bufferClasses = 25 // 1<<24 is above wire.MaxFrame
+
+// bufferClass is the class of capacity n, which is positive.
+func bufferClass(n int) int { return bits.Len(uint(n - 1)) }
+
+// get returns an empty buffer of less than 2n bytes for a frame of n bytes;
+// one that was used before may be too small by less than a half.
 func (p *bufferPool) get(n int) []byte {
-	if v, ok := p.pool.Get().(*[]byte); ok {
+	if v, ok := p.classes[bufferClass(n)].Get().(*[]byte); ok {
 		return (*v)[:0]
 	}
 	return make([]byte, 0, min(n, firstStep))
 }
 
 func (p *bufferPool) put(buf []byte) {
-	if cap(buf) > 0 {
-		p.pool.Put(&buf)
+	if n := cap(buf); n > 0 && bufferClass(n) < bufferClasses {
+		p.classes[bufferClass(n)].Put(&buf)
 	}
 }
 

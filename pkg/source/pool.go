@@ -116,7 +116,7 @@ func (p *Pool) each(ctx context.Context, r Request, try func(context.Context, So
 		if wait > 0 && last != nil {
 			return last // the caller decides whether it still wants to wait
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := Sleep(ctx, wait); err != nil {
 			return err
 		}
 		tried[m] = true
@@ -196,6 +196,15 @@ func (p *Pool) settle(m *member, r Request, err error) {
 	case Classify(err) == Wrong && r.Codec == nil:
 		p.report(m, VerdictLying)
 	}
+}
+
+// Sources is how many sources the pool asks; those of one name are one.
+func (p *Pool) Sources() int {
+	names := make(map[string]bool, len(p.members))
+	for _, m := range p.members {
+		names[m.source.Name()] = true
+	}
+	return len(names)
 }
 
 // Report tells the pool what became of an answer of the named peer. Protocol
@@ -285,19 +294,4 @@ func (p *Pool) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// sleep waits, unless the context ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -226,3 +226,10 @@ func TestBackoffGrowsAndStaysWithinTwoSeconds(t *testing.T) {
 		t.Error("a pause without a failure")
 	}
 }
+
+func TestSourcesOfOneNameAreOne(t *testing.T) {
+	var g source.Group = source.NewPool([]source.Source{&fake{name: "a"}, &fake{name: "b"}, &fake{name: "a"}}, source.PoolOptions{})
+	if n := g.Sources(); n != 2 {
+		t.Errorf("%d sources", n)
+	}
+}

@@ -44,6 +44,12 @@ type Reporter interface {
 	Report(peer string, v Verdict)
 }
 
+// Group is a Source that stands for several.
+type Group interface {
+	// Sources is how many sources with different names there are, at least one.
+	Sources() int
+}
+
 // Target is a target and the peer that named it. Nothing about it is verified.
 type Target struct {
 	wire.Target
@@ -103,7 +109,8 @@ const (
 	VerdictLying
 	// VerdictSlow is no answer in time, or no connection.
 	VerdictSlow
-	// VerdictDiverged is a verified answer of a history that is not ours.
+	// VerdictDiverged is a verified answer of a history that is not ours, or
+	// a target that cannot be compared with ours.
 	VerdictDiverged
 )
 

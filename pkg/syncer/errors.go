@@ -33,7 +33,9 @@ type ForkError struct {
 	// compared; Root is our root there, zero when only peaks were compared.
 	Location uint64
 	Root     mmr.Digest
-	// Evidence is the path of the file with the proof; empty if it could not be kept.
+	// Evidence is the path of the file with the proof: of this fork, or of
+	// another one of the peer found within the same minute. Empty if it could
+	// not be kept.
 	Evidence string
 }
 
@@ -49,6 +51,20 @@ type MismatchError struct {
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("mismatch: this replica is %s, the log of %s is %s", e.Local, e.Peer, e.Remote)
+}
+
+// IncomparableError says that the source's target ends where, or before, what
+// is retained here begins: whether it is of our history cannot be told. A
+// source that was reset looks like this.
+type IncomparableError struct {
+	Peer   string
+	Target wire.Target
+	Start  uint64 // first location retained here
+	Size   uint64 // ours
+}
+
+func (e *IncomparableError) Error() string {
+	return fmt.Sprintf("incomparable: the target of %s ends at %d, this replica retains [%d, %d)", e.Peer, e.Target.End, e.Start, e.Size)
 }
 
 // VerificationError says that an answer of a peer was refuted.
@@ -75,6 +91,13 @@ type TargetError struct {
 
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("target %s of %s is impossible: %s", e.Target, e.Target.Peer, e.Reason)
+}
+
+// refusesSize says whether err is the refusal of an operation or of a size that
+// the source does not have, or not any more: asking again is of no use.
+func refusesSize(err error) bool {
+	refused, ok := errors.AsType[*source.RefusedError](err)
+	return ok && (refused.Code == wire.Database || refused.Code == wire.StaleTarget || refused.Code == wire.InvalidRequest)
 }
 
 // classify extends source.Classify by the errors of verification.

@@ -3,6 +3,7 @@ package syncer
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -15,9 +16,10 @@ import (
 const (
 	// maxEvidence bounds the operations kept in a file of evidence, in bytes.
 	maxEvidence = 1 << 20
-	// refutedEvery is how often at most the file of refuted answers of a peer
-	// is written anew.
-	refutedEvery = time.Minute
+	// sayAgain is how often at most the same is filed or said about a peer.
+	sayAgain = time.Minute
+	// mostForks is how many files of forks of one peer there may be.
+	mostForks = 16
 )
 
 // evidence is what is kept of a fork or a refuted answer: enough for a third
@@ -68,29 +70,59 @@ func (s *Syncer) file(name string, e *evidence) (path string) {
 	return path
 }
 
-// refutedFiles paces the files of refuted answers: one for each peer, so that a
-// peer that does nothing but lie fills no disk.
-type refutedFiles struct {
-	mu   sync.Mutex
-	last map[string]time.Time // by peer
-}
-
-// keepRefuted files the newest refuted answer of a peer.
+// keepRefuted files the newest refuted answer of a peer: one file for each, so
+// that a peer that does nothing but lie fills no disk.
 func (s *Syncer) keepRefuted(a *source.Answer, r source.Request, root mmr.Digest, reason error) {
-	f := &s.evidence
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if last, ok := f.last[a.Peer]; ok && time.Since(last) < refutedEvery {
+	if !s.refuted.due(a.Peer) {
 		return
 	}
-	if f.last == nil {
-		f.last = make(map[string]time.Time)
-	}
-	f.last[a.Peer] = time.Now()
 	e := s.newEvidence(wire.Target{Root: root, Start: r.Start, End: r.Size}, r, a)
 	e.Reason = reason.Error()
 	path := s.file("refuted-"+fileName(a.Peer)+".json", e)
 	s.log.Info("kept an answer that was refuted", "peer", a.Peer, "path", path)
+}
+
+// pace limits what is done about each peer to once in sayAgain. The zero value
+// is ready.
+type pace struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// due says whether it is time to do it about peer, and notes that it was done.
+func (p *pace) due(peer string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last, ok := p.last[peer]; ok && time.Since(last) < sayAgain {
+		return false
+	}
+	if p.last == nil {
+		p.last = make(map[string]time.Time)
+	}
+	p.last[peer] = time.Now()
+	return true
+}
+
+// forkFiles remembers the newest fork that was filed, by peer.
+type forkFiles map[string]struct {
+	root mmr.Digest // of the target
+	path string
+	at   time.Time
+}
+
+// keepFork files a fork, unless it is the newest one filed, or that was just
+// now: a source that changes between histories proves it again and again. The
+// same fork goes to the same file, which one of the mostForks names of a peer
+// it is depends on the target's root: neither time nor restarts make them more.
+func (s *Syncer) keepFork(f *fork) (path string) {
+	kept, ok := s.forks[f.Peer]
+	if ok && (kept.root == f.Target.Root || time.Since(kept.at) < sayAgain) {
+		return kept.path
+	}
+	kept.root, kept.at = f.Target.Root, time.Now()
+	kept.path = s.file(fmt.Sprintf("fork-%s-%02d.json", fileName(f.Peer), f.Target.Root[0]%mostForks), f.evidence)
+	s.forks[f.Peer] = kept
+	return kept.path
 }
 
 // fileName makes a peer's address fit for a file name.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/source"
-	"github.com/proofsync/proofsync/pkg/wire"
 )
 
 // maxStrikes is how many answers in a row may be refuted, without one that is
@@ -26,7 +25,7 @@ type fetch struct {
 	win  *window
 
 	requests sync.WaitGroup
-	results  chan outcome     // room for every request under way, so that none blocks
+	results  chan outcome     // room for every request under way (at most mostOutstanding), so that none blocks
 	pieces   map[uint64]*held // verified and not applied, by start
 
 	strikes  int       // events of wrong answers in a row
@@ -172,8 +171,7 @@ func (f *fetch) failed(o outcome) error {
 	if class == source.Local {
 		return local("fetch", o.err)
 	}
-	var refused *source.RefusedError
-	if errors.As(o.err, &refused) && (refused.Code == wire.Database || refused.Code == wire.StaleTarget || refused.Code == wire.InvalidRequest) {
+	if refusesSize(o.err) {
 		return o.err // this size cannot be had any more: ask for the newest
 	}
 	if errors.Is(o.err, source.ErrTimeout) {

@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/proofsync/proofsync/pkg/source"
 )
@@ -52,10 +51,11 @@ func (it *iteration) proveFork(ctx context.Context, t source.Target) (*fork, err
 // onFork applies the policy.
 func (it *iteration) onFork(ctx context.Context, t source.Target, f *fork) error {
 	it.keep(f)
-	it.report(f.Peer, source.VerdictDiverged)
+	it.reportDiverged(f.Peer, t.Peer)
 	if it.o.OnFork != Rebuild {
 		return &f.ForkError
 	}
+	it.unproven = false // more is known: nothing links the next generation to ours
 	it.m.rebuilds.Inc()
 	it.log.Warn("rebuilding from the source's history", "peer", f.Peer, "target", t.Target)
 	err := it.load(ctx, t, chooseAnew(it.db.Loads(), t.Target))
@@ -66,19 +66,31 @@ func (it *iteration) onFork(ctx context.Context, t source.Target, f *fork) error
 	return err
 }
 
-// keep counts, logs and files a fork, unless this iteration is in that state already.
+// keep counts a fork, unless this iteration is in that state already, and files
+// and logs it, but not more often than once a minute.
 func (it *iteration) keep(f *fork) {
 	if it.forkSeen != nil {
 		f.Evidence = it.forkSeen.Evidence
 		return
 	}
 	it.m.forks.Inc()
-	name := fmt.Sprintf("fork-%s-%s.json", fileName(f.Peer), f.evidence.Time.Format("20060102T150405.000000000"))
-	f.Evidence = it.file(name, f.evidence)
+	f.Evidence = it.keepFork(f)
 	it.forkSeen = &f.ForkError
+	if !it.said.due("fork " + f.Peer) {
+		return
+	}
 	it.log.Error("fork: the source's history is not ours", "peer", f.Peer, "location", f.Location,
 		"size", f.evidence.LocalSize, "root", f.evidence.LocalRoot, "target", f.Target,
 		"evidence", f.Evidence, "on_fork", it.o.OnFork)
+}
+
+// reportDiverged tells the source that the peer that answered, and the one
+// that named the target, if that is another one, are of no use for now.
+func (it *iteration) reportDiverged(answered, named string) {
+	it.report(answered, source.VerdictDiverged)
+	if named != answered {
+		it.report(named, source.VerdictDiverged)
+	}
 }
 
 // enterFork makes a fork the state, until the source is of our history again.

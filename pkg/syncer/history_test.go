@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
-	"github.com/proofsync/proofsync/pkg/operation"
-	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/source/sourcetest"
 	"github.com/proofsync/proofsync/pkg/syncer"
 	"github.com/proofsync/proofsync/pkg/wire"
@@ -276,38 +274,6 @@ func TestLeftoversOfAnAbandonedTargetAreDropped(t *testing.T) {
 	}
 }
 
-// The target moves past everything stored: a new generation begins, and the
-// missing link is said.
-func TestMissingHistoryLinkIsSaid(t *testing.T) {
-	db := sourcetest.Writer(t, anyFixed)
-	sourcetest.Commit(t, db, 1, 2, 20)
-	cl := newClient(t, anyFixed, syncer.Options{}, startServer(t, db, serve.Options{}))
-	size := cl.sync(t).Size
-	for {
-		sourcetest.Commit(t, db, 1, 2, 20)
-		v, err := db.View()
-		if err != nil {
-			t.Fatal(err)
-		}
-		floor := v.Floor()
-		v.Close()
-		if floor > size+100 {
-			break
-		}
-	}
-	r := cl.sync(t)
-	equal(t, db, cl.db)
-	if live(t, cl.db) != 40 {
-		t.Errorf("%d live keys, 40 were written", live(t, cl.db))
-	}
-	if r.Fetched >= r.Size {
-		t.Error("fetched what is below the target's start")
-	}
-	if cl.metric(t, "proofsync_sync_history_links_missing_total") != 1 || cl.logs.count("history link missing") != 1 {
-		t.Error("the missing link was not said")
-	}
-}
-
 func TestSourceBehindUsIsNoFork(t *testing.T) {
 	db, old := sourcetest.Writer(t, anyFixed), sourcetest.Writer(t, anyFixed)
 	sourcetest.Commit(t, db, 1, 5, 50)
@@ -330,78 +296,4 @@ func TestSourceBehindUsIsNoFork(t *testing.T) {
 	srv.Handle(sourcetest.Honest(db))
 	cl.sync(t)
 	equal(t, db, cl.db)
-}
-
-func TestMismatchOfFamilyOrEncodingIsNamed(t *testing.T) {
-	all := newBeside()
-	defer all.wait()
-	for _, local := range sourcetest.Codecs {
-		for _, remote := range sourcetest.Codecs {
-			if local == remote {
-				continue
-			}
-			all.run(t, local.String()+" follows "+remote.String(), func(t *testing.T) {
-				right, wrong := sourcetest.Writer(t, local), sourcetest.Writer(t, remote)
-				sourcetest.Commit(t, right, 1, 2, 20)
-				sourcetest.Commit(t, wrong, 1, 3, 20)
-				srv := sourcetest.Start(t, sourcetest.Honest(wrong))
-				cl := newClient(t, local, syncer.Options{SyncInterval: 10 * time.Millisecond}, srv.Addr)
-				stop := cl.run(t)
-				until(t, "mismatch", func() bool { return cl.Status().Phase == syncer.PhaseMismatch })
-				m := cl.Status().Mismatch
-				if m == nil || m.Local != local || m.Remote != remote || m.Peer != srv.Addr {
-					t.Errorf("got %v", m)
-				}
-				if cl.metric(t, "proofsync_sync_mismatch") != 1 {
-					t.Error("no metric")
-				}
-				srv.Handle(sourcetest.Honest(right))
-				until(t, "sync", func() bool { return cl.Status().Size == targetEnd(t, right) && cl.Status().Mismatch == nil })
-				// An existing replica, smaller or larger, tells a mismatch from a fork.
-				srv.Handle(sourcetest.Honest(wrong))
-				until(t, "mismatch again", func() bool { return cl.Status().Phase == syncer.PhaseMismatch })
-				stop()
-				equal(t, right, cl.db)
-				if n := cl.logs.count("mismatch: the source"); n != 2 {
-					t.Errorf("said %d times\n%s", n, cl.logs)
-				}
-				if cl.metric(t, "proofsync_sync_forks_total") != 0 {
-					t.Error("taken for a fork")
-				}
-			})
-		}
-	}
-}
-
-func TestOnceReportsAMismatchWithAKeylessLog(t *testing.T) {
-	for _, e := range []operation.Encoding{operation.Fixed, operation.Variable} {
-		keyless := operation.NewCodec(operation.Keyless, e)
-		op, err := keyless.Append(nil, operation.Operation{Kind: operation.Commit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		run, err := keyless.NewRun(op)
-		if err != nil {
-			t.Fatal(err)
-		}
-		root, err := mmr.Root(1, 0, []mmr.Digest{mmr.HashLeaf(0, op)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := sourcetest.Start(t, func(c *sourcetest.Conn, m wire.Message) {
-			switch m := m.(type) {
-			case *wire.GetTarget:
-				c.Send(&wire.TargetReply{ID: m.ID, Target: wire.Target{Root: root, End: 1}})
-			case *wire.GetOperations:
-				c.Send(&wire.Operations{ID: m.ID, Proof: mmr.Proof{Leaves: 1}, Run: run, HasPins: m.Pins})
-			}
-		})
-		for _, local := range sourcetest.Codecs {
-			cl := newClient(t, local, syncer.Options{Once: true}, srv.Addr)
-			var mismatch *syncer.MismatchError
-			if err := cl.Run(t.Context()); !errors.As(err, &mismatch) || mismatch.Remote != keyless {
-				t.Errorf("%s follows %s: %v", local, keyless, err)
-			}
-		}
-	}
 }

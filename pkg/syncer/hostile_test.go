@@ -191,9 +191,10 @@ func TestFalseTargetsAreSurvived(t *testing.T) {
 				r := cl.sync(t)
 				equal(t, db, cl.db)
 				// Of a target we have already, only size and root matter; one that
-				// ends before what is retained asks nothing of us.
-				harmless := r.Behind || synced && strings.HasPrefix(name, "start")
-				if !harmless && cl.metric(t, "proofsync_sync_failures_total") == 0 {
+				// ends before what is retained is no offence, but said.
+				unclear := cl.logs.count("cannot be compared") == 1
+				harmless := synced && strings.HasPrefix(name, "start")
+				if !harmless && !unclear && cl.metric(t, "proofsync_sync_failures_total") == 0 {
 					t.Error("the false target was not noticed")
 				}
 				if cl.metric(t, "proofsync_sync_forks_total") != 0 {

@@ -21,14 +21,16 @@ type iteration struct {
 
 	announced bool // the line that a sync starts was logged
 	forkSeen  *ForkError
-	mismatch  *MismatchError
+	unproven  bool            // see linkPublished
+	hopeless  map[string]bool // peers whose target cannot be completed, with Options.Once
 }
 
 // Sync runs one iteration: it completes targets until no newer one is known,
 // which for an up-to-date replica takes no request for data. It keeps trying
 // until it is done, ctx ends, or storage fails (*LocalError); with
-// Options.Once also until it is clear that it cannot be done (*ForkError,
-// *MismatchError), and it ends with the first target completed.
+// Options.Once also until it is clear of every source that it cannot be done
+// (*ForkError, *MismatchError, *IncomparableError), and it ends with the first
+// target completed.
 func (s *Syncer) Sync(ctx context.Context) (Result, error) {
 	s.running.Lock()
 	defer s.running.Unlock()
@@ -75,7 +77,7 @@ func (it *iteration) completed() {
 	}
 	it.behind = r.Behind
 	it.track.phase(phase)
-	it.track.update(func(st *Status) { st.Rate, st.ETA = 0, 0 })
+	it.track.update(func(st *Status) { st.Rate, st.ETA, st.Incomparable = 0, 0, nil })
 	it.succeeded()
 	it.log.Info("sync completed successfully", "sync_iteration", r.Iteration,
 		"database_ops", r.Size, "root", r.Root, "sync_interval", it.o.SyncInterval)
@@ -95,7 +97,7 @@ func (it *iteration) run(ctx context.Context) error {
 	var pause time.Duration
 	var fetched uint64 // when the last failure was judged
 	for failures := 0; ; {
-		if err := sleep(ctx, pause); err != nil {
+		if err := source.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		t, err := it.follow.poll(ctx)
@@ -117,29 +119,36 @@ func (it *iteration) run(ctx context.Context) error {
 		if it.result.Fetched > fetched {
 			fetched, failures = it.result.Fetched, 0
 		}
-		if pause, err = it.judge(err, failures); err != nil {
+		if pause, err = it.judge(err, t, failures); err != nil {
 			return err
 		}
 		failures++
 	}
 }
 
-// judge decides about a failure. It returns how long to wait before the target is
-// learned anew, or the error when that would be of no use.
-func (it *iteration) judge(err error, failures int) (time.Duration, error) {
+// judge decides about a failure on the way to t. It returns how long to wait
+// before the target is learned anew, or the error when that would be of no use.
+func (it *iteration) judge(err error, t source.Target, failures int) (time.Duration, error) {
 	class := classify(err)
 	var fork *ForkError
 	var mismatch *MismatchError
+	var incomparable *IncomparableError
 	switch {
 	case errors.As(err, &fork):
 		it.enterFork(fork)
-		if it.o.Once {
+		if it.givesUp(t.Peer) {
+			return 0, err
+		}
+		return it.o.TargetInterval, nil
+	case errors.As(err, &incomparable):
+		it.enterIncomparable(incomparable)
+		if it.givesUp(t.Peer) {
 			return 0, err
 		}
 		return it.o.TargetInterval, nil
 	case errors.As(err, &mismatch):
-		it.enterMismatch(mismatch)
-		if it.o.Once {
+		it.enterMismatch(mismatch, t)
+		if it.givesUp(t.Peer) {
 			return 0, err
 		}
 		return max(it.o.TargetInterval, source.Backoff(failures+1)), nil
@@ -151,6 +160,23 @@ func (it *iteration) judge(err error, failures int) (time.Duration, error) {
 	}
 	it.noteFailure(err)
 	return source.Backoff(failures + 1), nil
+}
+
+// givesUp says whether to end with Options.Once, after the target of peer turned
+// out to be one that cannot be completed: when that was found of every source.
+func (it *iteration) givesUp(peer string) bool {
+	if !it.o.Once {
+		return false
+	}
+	if it.hopeless == nil {
+		it.hopeless = make(map[string]bool)
+	}
+	it.hopeless[peer] = true
+	sources := 1
+	if g, ok := it.src.(source.Group); ok {
+		sources = g.Sources()
+	}
+	return len(it.hopeless) >= sources
 }
 
 // noteFailure counts and logs a failure that is not ours, and tells the source.
@@ -204,8 +230,7 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 	a := choose(loads, t.Target)
 	switch a {
 	case behind:
-		it.noteBehind(t, "it ends before what is retained here, so that they cannot be compared")
-		return nil
+		return &IncomparableError{Peer: t.Peer, Target: t.Target, Start: loads.Start, Size: loads.Size}
 	case compare:
 		same, err := it.compare(t.Target)
 		if err != nil {
@@ -213,11 +238,14 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 		}
 		if same {
 			if t.End < loads.Size {
-				it.noteBehind(t, "its root is one of ours")
+				it.noteBehind(t)
 			} else {
 				it.result.Behind = false
 			}
 			return nil
+		}
+		if err := it.stillMismatched(ctx, t); err != nil {
+			return err
 		}
 		fork, err := it.proveFork(ctx, t)
 		if err != nil {
@@ -225,23 +253,33 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 		}
 		return it.onFork(ctx, t, fork)
 	}
+	if err := it.stillMismatched(ctx, t); err != nil {
+		return err
+	}
 	return it.reach(ctx, t, a)
 }
 
 // reach completes a target by the chosen way, and by other ways when that
 // turns out to be a dead end.
 func (it *iteration) reach(ctx context.Context, t source.Target, a action) error {
-	if it.Status().Phase != PhaseForked && it.Status().Phase != PhaseMismatch {
+	if it.Status().Obstacle() == nil {
 		it.track.phase(PhaseSyncing)
 	}
-	err := it.load(ctx, t, a)
+	fork, err := it.linkPublished(ctx, t, a)
+	if err != nil {
+		return err
+	}
+	if fork != nil {
+		return it.onFork(ctx, t, fork)
+	}
+	err = it.load(ctx, t, a)
 	var unlinked *unlinkedError
 	if errors.As(err, &unlinked) && unlinked.fork == nil {
 		// What was in the making belongs to another history: as if it were not there.
 		it.noteAbandoned(t)
 		l := it.db.Loads()
 		l.Staged = false
-		err = it.load(ctx, t, choose(l, t.Target))
+		return it.reach(ctx, t, choose(l, t.Target)) // not what is staged again
 	}
 	if errors.As(err, &unlinked) && unlinked.fork != nil {
 		return it.onFork(ctx, t, unlinked.fork)
@@ -270,11 +308,25 @@ func (it *iteration) compare(t wire.Target) (bool, error) {
 	return root == t.Root, nil
 }
 
-// noteBehind says, once, that the source has less than we do.
-func (it *iteration) noteBehind(t source.Target, why string) {
+// enterIncomparable makes it the state that the target of a source cannot be
+// compared with what is here, and says so once: that is no sync completed, as
+// the source may be of another history.
+func (it *iteration) enterIncomparable(e *IncomparableError) {
+	it.track.phase(PhaseBehind)
+	it.track.update(func(st *Status) { st.Incomparable, st.LastError = e, e })
+	it.report(e.Peer, source.VerdictDiverged)
+	if it.said.due("incomparable " + e.Peer) {
+		it.log.Warn("source cannot be compared with this replica, its target ends before what is retained here",
+			"peer", e.Peer, "target", e.Target, "start", e.Start, "size", e.Size)
+	}
+}
+
+// noteBehind says, once, that the source has less than we do, although it is
+// of our history.
+func (it *iteration) noteBehind(t source.Target) {
 	it.result.Behind = true
 	if !it.behind {
 		it.behind = true
-		it.log.Warn("source is behind this replica", "peer", t.Peer, "target", t.Target, "size", it.Status().Size, "why", why)
+		it.log.Warn("source is behind this replica", "peer", t.Peer, "target", t.Target, "size", it.Status().Size)
 	}
 }

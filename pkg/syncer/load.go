@@ -65,10 +65,10 @@ func (it *iteration) begin(ctx context.Context, t source.Target) (*database.Load
 		}
 		return nil, nil, local("begin a generation", err)
 	}
-	if s := it.db.Loads(); s.Published && it.forkSeen == nil {
+	if s := it.db.Loads(); it.unproven {
 		it.m.linksMissing.Inc()
 		it.log.Warn("history link missing: the source does not retain our size, a new generation begins without proof that it continues the old one",
-			"peer", t.Peer, "size", s.Stored, "target", t.Target)
+			"peer", t.Peer, "size", s.Size, "target", t.Target)
 	}
 	return l, first, nil
 }
@@ -76,7 +76,13 @@ func (it *iteration) begin(ctx context.Context, t source.Target) (*database.Load
 // fetchPinned fetches operations from start on with the pinned nodes of start.
 func (it *iteration) fetchPinned(ctx context.Context, t source.Target, start uint64) (*piece, error) {
 	want, _ := newPlan(start, t.End).next(newWindow(it.codec, it.o).operations())
-	r := source.Request{Size: t.End, Start: start, Max: want.len(), Pins: true, Peer: t.Peer}
+	return it.fetchPins(ctx, t, start, want.len())
+}
+
+// fetchPins fetches at most so many operations from start on, with the pinned
+// nodes of start.
+func (it *iteration) fetchPins(ctx context.Context, t source.Target, start, most uint64) (*piece, error) {
+	r := source.Request{Size: t.End, Start: start, Max: most, Pins: true, Peer: t.Peer}
 	p, err := it.fetch(ctx, r, t.Root)
 	if err != nil {
 		return nil, it.probe(ctx, t, err)
@@ -156,10 +162,51 @@ func (it *iteration) link(ctx context.Context, t source.Target, l *database.Load
 		return nil, nil
 	}
 	defer p.release()
-	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: l.End()}, it.newEvidence(t.Target, p.request, p.answer)}
-	f.evidence.Location = l.End()
+	return it.forkAt(t, p, ours), nil
+}
+
+// forkAt is the fork that p, fetched with the pinned nodes of its start, proves:
+// our peaks there are others.
+func (it *iteration) forkAt(t source.Target, p *piece, ours []mmr.Digest) *fork {
+	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: p.start}, it.newEvidence(t.Target, p.request, p.answer)}
+	f.evidence.Location = p.start
 	f.evidence.OurPeaks = ours
-	return f, nil
+	return f
+}
+
+// linkPublished proves that t continues what is published, before a generation
+// that takes its place goes on towards t. It returns the fork if t does not;
+// if it cannot be told, since no source that could be asked has that part of
+// its log any more, the next generation begins with that said (unproven).
+func (it *iteration) linkPublished(ctx context.Context, t source.Target, a action) (*fork, error) {
+	it.unproven = false
+	rebuilding := it.forkSeen != nil && it.o.OnFork == Rebuild
+	l := it.db.Loads()
+	if !l.Published || a == extend || a == continueStaged && rebuilding {
+		return nil, nil // an extended load is linked when it is filled
+	}
+	p, err := it.fetchPins(ctx, t, l.Size, 1)
+	if refusesSize(err) {
+		it.unproven = true
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.release()
+	v, err := it.db.View()
+	if err != nil {
+		return nil, local("compare target", err)
+	}
+	defer v.Close()
+	ours, err := v.Pins(l.Size)
+	if err != nil {
+		return nil, local("compare target", err)
+	}
+	if slices.Equal(p.answer.Pins, ours) {
+		return nil, nil
+	}
+	return it.forkAt(t, p, ours), nil
 }
 
 // unfitError says that a load that is complete cannot be published as the target.
@@ -202,7 +249,7 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 	}
 	it.result.Published++
 	it.result.Behind = false
-	it.forkSeen, it.mismatch = nil, nil
+	it.forkSeen = nil
 	it.lookLocal()
 	it.succeeded()
 	it.log.Debug("target completed", "size", c.Size, "root", c.Root, "publish", time.Since(began))

@@ -46,7 +46,8 @@ type Options struct {
 	// wire.MaxOperations; 0 means 50.
 	BatchSize int
 	// MaxOutstanding is the most requests for operations under way; 0 lets
-	// the engine choose, up to 256.
+	// the engine choose, up to 256. More than 4096 are never under way: they
+	// would only queue at the server.
 	MaxOutstanding int
 	// MaxInflightBytes bounds the memory of answers asked for or received and
 	// not yet stored, digests included; 0 means 32 MiB. One answer at a time
@@ -80,6 +81,9 @@ const (
 	reportEvery = 5 * time.Second
 	// maxOutstanding is the most requests the engine has under way unasked.
 	maxOutstanding = 256
+	// mostOutstanding is the most it has under way if asked for more: every
+	// request is a goroutine and has room for its outcome.
+	mostOutstanding = 4096
 )
 
 func (o Options) withDefaults(source string) Options {
@@ -90,6 +94,7 @@ func (o Options) withDefaults(source string) Options {
 	if o.MaxOutstanding <= 0 {
 		o.MaxOutstanding = maxOutstanding
 	}
+	o.MaxOutstanding = min(o.MaxOutstanding, mostOutstanding)
 	if o.MaxInflightBytes <= 0 {
 		o.MaxInflightBytes = 32 << 20
 	}

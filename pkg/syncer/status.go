@@ -16,7 +16,7 @@ const (
 	PhaseConnecting Phase = "connecting" // no target learned in this iteration yet
 	PhaseSyncing    Phase = "syncing"    // fetching what is missing
 	PhaseWaiting    Phase = "waiting"    // in step; waiting for the next iteration
-	PhaseBehind     Phase = "behind"     // the source has less than we do; waiting
+	PhaseBehind     Phase = "behind"     // the source has less than we do, or what cannot be compared; waiting
 	PhaseForked     Phase = "forked"     // the source's history is not ours
 	PhaseMismatch   Phase = "mismatch"   // the source's log is of another family or encoding
 	PhaseFailed     Phase = "failed"     // our own storage failed; Run has ended
@@ -45,9 +45,26 @@ type Status struct {
 	LastError error
 	Fork      *ForkError     // in PhaseForked
 	Mismatch  *MismatchError // in PhaseMismatch
+	// Incomparable is why, in PhaseBehind, it is unknown how far behind the
+	// source is; nil if its target is one of our roots.
+	Incomparable *IncomparableError
 	// Stalled says that there was no progress for Options.StallAfter, outside
 	// the pauses between syncs.
 	Stalled bool
+}
+
+// Obstacle is why the source cannot be followed as it is: its fork, its
+// mismatch, or that its target cannot be compared; nil if nothing is known.
+func (s Status) Obstacle() error {
+	switch {
+	case s.Fork != nil:
+		return s.Fork
+	case s.Mismatch != nil:
+		return s.Mismatch
+	case s.Incomparable != nil:
+		return s.Incomparable
+	}
+	return nil
 }
 
 // Lag is how many operations of the target are not readable yet.
@@ -109,6 +126,9 @@ func (t *tracker) phase(p Phase) {
 		}
 		if p != PhaseMismatch {
 			s.Mismatch = nil
+		}
+		if p != PhaseBehind {
+			s.Incomparable = nil
 		}
 	})
 }

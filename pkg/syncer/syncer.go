@@ -27,11 +27,14 @@ type Syncer struct {
 	workers chan struct{} // one token for each answer being verified
 	spans   sync.Pool     // of *mmr.Span
 
-	evidence refutedFiles
+	refuted pace // of the files of refuted answers, by peer
+	said    pace // of log lines about a state of a peer that comes and goes
+	forks   forkFiles
 
-	running   sync.Mutex // held by Sync
-	iteration uint64
-	behind    bool // said that the source is behind; the next time is no news
+	running    sync.Mutex // held by Sync
+	iteration  uint64
+	mismatches map[string]*MismatchError // of each peer, as found last
+	behind     bool                      // said that the source is behind; the next time is no news
 }
 
 // New returns a Syncer that fetches from src into db. It owns neither.
@@ -39,10 +42,12 @@ func New(db *database.DB, src source.Source, o Options) *Syncer {
 	o = o.withDefaults(src.Name())
 	s := &Syncer{
 		db: db, src: src, o: o, log: o.Logger, m: o.Metrics,
-		track:   newTracker(o.Metrics),
-		codec:   db.Codec(),
-		workers: make(chan struct{}, o.Workers),
-		spans:   sync.Pool{New: func() any { return new(mmr.Span) }},
+		track:      newTracker(o.Metrics),
+		codec:      db.Codec(),
+		forks:      make(forkFiles),
+		mismatches: make(map[string]*MismatchError),
+		workers:    make(chan struct{}, o.Workers),
+		spans:      sync.Pool{New: func() any { return new(mmr.Span) }},
 	}
 	s.lookLocal()
 	return s
@@ -65,9 +70,10 @@ func (s *Syncer) Status() Status { return s.track.snapshot() }
 // Run keeps the database in step until ctx ends, which is no error. It waits
 // out whatever a source may do; only a *LocalError ends it.
 //
-// With Options.Once it returns nil after one completed sync; a *ForkError or a
-// *MismatchError when there cannot be one; and, if ctx ends by its deadline,
-// an error that matches context.DeadlineExceeded and names the last failure.
+// With Options.Once it returns nil after one completed sync; a *ForkError,
+// *MismatchError or *IncomparableError when no source allows one; and, if ctx
+// ends by its deadline, an error that matches context.DeadlineExceeded and
+// names such an obstacle or the last failure.
 func (s *Syncer) Run(ctx context.Context) error {
 	watch, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
@@ -84,7 +90,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		if sleep(ctx, s.o.SyncInterval) != nil {
+		if source.Sleep(ctx, s.o.SyncInterval) != nil {
 			return s.ended(ctx)
 		}
 		s.track.alive()
@@ -97,7 +103,12 @@ func (s *Syncer) ended(ctx context.Context) error {
 	if !s.o.Once || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return nil
 	}
-	if last := s.Status().LastError; last != nil {
+	st := s.Status()
+	last := st.Obstacle()
+	if last == nil {
+		last = st.LastError
+	}
+	if last != nil {
 		return fmt.Errorf("no completed sync in time: %w: %w", ctx.Err(), last)
 	}
 	return fmt.Errorf("no completed sync in time: %w", ctx.Err())
@@ -132,20 +143,5 @@ func (s *Syncer) lookLocal() {
 func (s *Syncer) report(peer string, v source.Verdict) {
 	if r, ok := s.src.(source.Reporter); ok && peer != "" {
 		r.Report(peer, v)
-	}
-}
-
-// sleep waits, unless the context ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

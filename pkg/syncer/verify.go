@@ -126,33 +126,67 @@ func (it *iteration) probe(ctx context.Context, t source.Target, cause error) er
 		if c.Family() == it.codec.Family() && c.Encoding() == it.codec.Encoding() {
 			continue
 		}
-		r := source.Request{Size: t.End, Start: t.End - 1, Max: 1, Peer: t.Peer, Codec: &c}
-		p, err := it.fetch(ctx, r, t.Root)
+		m, err := it.guess(ctx, t, c)
 		if err != nil {
-			if class := source.Classify(err); class == source.Slow || ctx.Err() != nil {
-				return cause // nothing to be learned now
-			}
-			continue
+			return cause // nothing to be learned now
 		}
-		op, err := c.Decode(p.answer.Run.At(0))
-		peer := p.answer.Peer
-		p.release()
-		if err == nil && op.Kind == operation.Commit && op.Floor >= t.Start && op.Floor < t.End {
-			return &MismatchError{Peer: peer, Local: it.codec, Remote: c}
+		if m != nil {
+			it.mismatches[t.Peer] = m
+			return m
 		}
 	}
 	return cause
 }
 
-// enterMismatch makes a mismatch the state, and says so when it is news.
-func (it *iteration) enterMismatch(m *MismatchError) {
-	known := it.mismatch
-	it.mismatch = m
+// guess fetches the last operation of a target as one of the given codec, and
+// returns the mismatch that shows if that is what it is; nil if it is not. An
+// error says that there was no answer.
+func (it *iteration) guess(ctx context.Context, t source.Target, c operation.Codec) (*MismatchError, error) {
+	r := source.Request{Size: t.End, Start: t.End - 1, Max: 1, Peer: t.Peer, Codec: &c}
+	p, err := it.fetch(ctx, r, t.Root)
+	if err != nil {
+		if classify(err) == source.Wrong {
+			return nil, nil
+		}
+		return nil, err
+	}
+	defer p.release()
+	op, err := c.Decode(p.answer.Run.At(0))
+	if err != nil || op.Kind != operation.Commit || op.Floor < t.Start || op.Floor >= t.End {
+		return nil, nil
+	}
+	return &MismatchError{Peer: p.answer.Peer, Local: it.codec, Remote: c}, nil
+}
+
+// stillMismatched asks a peer whose log was of another family or encoding in
+// the way that has an answer: as ours it would not decode, an offence for which
+// the connection is dropped, again and again. It returns a *MismatchError, an
+// error of the source, or nil if the log is another one by now.
+func (it *iteration) stillMismatched(ctx context.Context, t source.Target) error {
+	known := it.mismatches[t.Peer]
+	if known == nil {
+		return nil
+	}
+	m, err := it.guess(ctx, t, known.Remote)
+	switch {
+	case err != nil:
+		return err
+	case m != nil:
+		return m
+	}
+	delete(it.mismatches, t.Peer)
+	return nil
+}
+
+// enterMismatch makes a mismatch the state; it says so at most once a minute.
+func (it *iteration) enterMismatch(m *MismatchError, t source.Target) {
+	if known := it.Status().Mismatch; known == nil || *known != *m {
+		it.m.failures.WithLabelValues(source.Wrong.String()).Inc()
+	}
 	it.track.phase(PhaseMismatch)
 	it.track.update(func(st *Status) { st.Mismatch, st.LastError = m, m })
-	it.report(m.Peer, source.VerdictDiverged)
-	it.m.failures.WithLabelValues(source.Wrong.String()).Inc()
-	if known == nil || *known != *m {
+	it.reportDiverged(m.Peer, t.Peer)
+	if it.said.due("mismatch " + m.Peer) {
 		it.log.Error("mismatch: the source's log is of another family or encoding",
 			"peer", m.Peer, "local", m.Local, "remote", m.Remote)
 	}
