@@ -14,9 +14,16 @@
 // A session reads only what it may admit. When a budget is used up its reader
 // stops, the peer's TCP window fills and the peer waits; nothing that was read
 // is dropped. Budgets are given back when a reply has been handed to the
-// kernel, so a peer that does not read stops being served, and after
-// WriteTimeout its connection ends. Workers are shared, and each reader waits
-// with one request at a time, so connections take turns whatever they pipeline.
+// kernel, so a peer that does not read stops being served, and once it is
+// WriteTimeout behind a minimal pace its connection ends. The total budget is
+// shared out: small replies always pass, a connection never holds more than it
+// leaves to others, and when it is used up all the same the slowest readers go
+// first. Workers are shared, and each reader waits with one request at a time,
+// so connections take turns whatever they pipeline.
+//
+// Places are shared out likewise. At the limit of one host, or of all, a
+// newcomer takes the place of an idle connection; bytes that are no request do
+// not make a connection less idle.
 //
 // Errors never end a connection: bad requests get an Error message with a code
 // a client can act on, frames that do not decode are counted and skipped, and

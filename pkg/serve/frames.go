@@ -71,9 +71,8 @@ func (r *frameReader) next() ([]byte, error) {
 // dry. So deadlines are set when something has to be waited for, not for each
 // frame of a pipeline.
 func (r *frameReader) Read(p []byte) (int, error) {
-	from := time.Now()
 	for {
-		if err := r.setDeadline(from); err != nil {
+		if err := r.setDeadline(); err != nil {
 			return 0, err
 		}
 		n, err := r.conn.Read(p)
@@ -86,20 +85,24 @@ func (r *frameReader) Read(p []byte) (int, error) {
 		case r.inFrame:
 			return 0, &endError{byReadTimeout, err}
 		}
-		if from = r.active(); time.Since(from) >= r.opts.IdleTimeout {
+		if time.Since(r.active()) >= r.opts.IdleTimeout {
 			return 0, &endError{byIdleTimeout, err}
 		}
 	}
 }
 
-func (r *frameReader) setDeadline(from time.Time) error {
-	timeout := r.opts.IdleTimeout
+// setDeadline bounds a frame from its first wait on, and the time between
+// frames from the last request on, whatever else has come since.
+func (r *frameReader) setDeadline() error {
+	var from time.Time
+	var timeout time.Duration
 	if r.inFrame {
-		timeout = r.opts.ReadTimeout
 		if r.started.IsZero() {
-			r.started = from
+			r.started = time.Now()
 		}
-		from = r.started
+		from, timeout = r.started, r.opts.ReadTimeout
+	} else {
+		from, timeout = r.active(), r.opts.IdleTimeout
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -76,7 +76,6 @@ func TestReadingStopsWhenABudgetIsUsedUp(t *testing.T) {
 	}{
 		"requests of a connection": {Options{MaxRequestsPerConnection: 7}, 1, 7},
 		"bytes of a connection":    {Options{MaxInflightBytes: 5*each + each/2}, 1, 5},
-		"bytes of all connections": {Options{MaxTotalBytes: 6 * each}, 3, 6},
 		"each its own":             {Options{MaxRequestsPerConnection: 2, MaxInflightBytes: 9 * each}, 3, 6},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -50,7 +50,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		connections: gauge("connections", "Connections being served."),
 		accepted:    counter("connections_accepted_total", "Connections accepted and served."),
-		rejected:    counter("connections_rejected_total", "Connections closed at once because the connection limit was reached."),
+		rejected:    counter("connections_rejected_total", "Connections closed at once because a connection limit was reached."),
 		acceptFails: counter("accept_failures_total", "Times accepting a connection failed and was tried again later."),
 
 		undecodable: counter("undecodable_frames_total", "Frames skipped without an answer because they do not decode."),

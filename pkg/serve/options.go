@@ -27,6 +27,10 @@ const (
 // one, for a compact state, has 50 bytes.
 const minRequestBytes = 64
 
+// minDefaultPerHost keeps the default of MaxConnectionsPerHost from being in the
+// way where a few machines run many clients.
+const minDefaultPerHost = 128
+
 // Options are the limits of a Server. The zero value of every field means its
 // default, so Options{} is a usable server.
 type Options struct {
@@ -39,9 +43,17 @@ type Options struct {
 	// lowered to what a frame can carry.
 	MaxReplyBytes int
 
-	// MaxConnections is the number of connections served at once. One more is
-	// closed as soon as it is accepted. Default 1024.
+	// MaxConnections is the number of connections served at once. One more
+	// takes the place of one that has been idle for a second or more, of the
+	// host with the most connections. If there is none, it is closed as soon
+	// as it is accepted. Default 1024.
 	MaxConnections int
+
+	// MaxConnectionsPerHost is the same bound for one host: an IPv4 address,
+	// or an IPv6 network of 64 bits. One more takes the place of one of its
+	// own. Default a quarter of MaxConnections, but at least 128; negative:
+	// no limit, for servers behind something that hides the addresses.
+	MaxConnectionsPerHost int
 
 	// MaxRequestsPerConnection is the number of requests of one connection
 	// that may be read and not yet answered. Reading stops there. Default 256.
@@ -59,19 +71,26 @@ type Options struct {
 	// admitted. Default 32 MiB.
 	MaxInflightBytes int64
 
-	// MaxTotalBytes is the same bound over all connections. Default 256 MiB.
+	// MaxTotalBytes is the same bound over all connections. The first 16 KiB
+	// of each do not count, so that small requests are answered whatever
+	// others do; of the rest a connection may hold as much as it leaves free.
+	// When a request has found no room for a second, those that read slowest
+	// are cut off, if they are that far behind the pace of WriteTimeout.
+	// Default 256 MiB.
 	MaxTotalBytes int64
 
 	// ReadTimeout is how long a frame may take from its first byte to its
 	// last. Default 30 s, negative: no limit.
 	ReadTimeout time.Duration
 
-	// WriteTimeout is how long a peer may take to accept up to 256 KiB of
-	// replies. Default 30 s, negative: no limit.
+	// WriteTimeout is how far a peer may fall behind a pace of 64 KiB/s while
+	// replies wait for it: one that accepts nothing is cut off after that
+	// long, one that accepts half as much after twice that. A peer that has
+	// taken all there was starts anew. Default 30 s, negative: no limit.
 	WriteTimeout time.Duration
 
 	// IdleTimeout is how long a connection may stay without a request read or
-	// in work. Default 5 min, negative: no limit.
+	// in work; frames that do not decode are none. Default 5 min, negative: no limit.
 	IdleTimeout time.Duration
 
 	// Workers is the number of replies built at once, over all connections.
@@ -91,6 +110,12 @@ func (o Options) withDefaults() Options {
 	o.MaxOpsPerResponse = min(positive(o.MaxOpsPerResponse, DefaultMaxOpsPerResponse), wire.MaxOperations)
 	o.MaxReplyBytes = min(positive(o.MaxReplyBytes, DefaultMaxReplyBytes), wire.MaxFrame-maxOverhead)
 	o.MaxConnections = positive(o.MaxConnections, DefaultMaxConnections)
+	switch {
+	case o.MaxConnectionsPerHost == 0:
+		o.MaxConnectionsPerHost = max(o.MaxConnections/4, minDefaultPerHost)
+	case o.MaxConnectionsPerHost < 0:
+		o.MaxConnectionsPerHost = 0 // none
+	}
 	o.MaxRequestsPerConnection = positive(o.MaxRequestsPerConnection, DefaultMaxRequestsPerConnection)
 	o.MaxRequestBytes = max(positive(o.MaxRequestBytes, DefaultMaxRequestBytes), minRequestBytes)
 	o.MaxInflightBytes = positive(o.MaxInflightBytes, DefaultMaxInflightBytes)

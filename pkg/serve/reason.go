@@ -19,6 +19,8 @@ const (
 	byReadTimeout
 	byWriteTimeout
 	byIdleTimeout
+	bySlowReader // others needed the memory of its replies
+	byNewcomer   // idle, and another connection needed its place
 	byNetwork
 	numReasons
 )
@@ -31,6 +33,8 @@ func (r reason) String() string {
 		byReadTimeout:  "read_timeout",
 		byWriteTimeout: "write_timeout",
 		byIdleTimeout:  "idle_timeout",
+		bySlowReader:   "slow_reader",
+		byNewcomer:     "newcomer",
 		byNetwork:      "network",
 	}[r]
 }

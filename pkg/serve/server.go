@@ -7,8 +7,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Back-off while accepting fails for want of resources.
@@ -26,8 +24,8 @@ type Server struct {
 	db   Database
 	opts Options
 
-	jobs  chan job            // unbuffered: readers take turns
-	bytes *semaphore.Weighted // MaxTotalBytes
+	jobs  chan job // unbuffered: readers take turns
+	bytes *budget  // MaxTotalBytes
 	pool  bufferPool
 	notes notes
 
@@ -41,7 +39,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows, and closing draining
 	listener net.Listener
-	open     map[*session]struct{}
+	open     places
 }
 
 // New returns a server of db. It starts nothing; Serve does. The database has
@@ -53,13 +51,13 @@ func New(db Database, opts Options) *Server {
 		db:       db,
 		opts:     opts,
 		jobs:     make(chan job),
-		bytes:    semaphore.NewWeighted(opts.MaxTotalBytes),
+		bytes:    newBudget(opts.MaxTotalBytes),
 		notes:    notes{log: opts.Logger},
 		end:      end,
 		cancel:   cancel,
 		draining: make(chan struct{}),
 		done:     make(chan struct{}),
-		open:     make(map[*session]struct{}),
+		open:     newPlaces(opts.MaxConnections, opts.MaxConnectionsPerHost),
 	}
 }
 
@@ -140,7 +138,7 @@ func (s *Server) drain() (started bool) {
 	if !s.stopping() {
 		close(s.draining)
 	}
-	for c := range s.open {
+	for c := range s.open.sessions {
 		c.drain()
 	}
 	if s.listener == nil {
@@ -184,29 +182,36 @@ func (s *Server) accept(l net.Listener) error {
 }
 
 // admit starts the session of a connection, or closes it when there are
-// enough.
+// enough and none of them can go.
 func (s *Server) admit(conn net.Conn) {
 	m := s.opts.Metrics
 	s.mu.Lock()
-	full := len(s.open) >= s.opts.MaxConnections
-	if full || s.stopping() {
+	if s.stopping() {
 		s.mu.Unlock()
 		conn.Close()
-		if full {
-			m.rejected.Inc()
-			s.notes.warn(noteReject, "connection refused: too many", "peer", conn.RemoteAddr(), "max_connections", s.opts.MaxConnections)
-		}
+		return
+	}
+	full, idle := s.open.room(hostOf(conn.RemoteAddr()))
+	if full {
+		s.mu.Unlock()
+		conn.Close()
+		m.rejected.Inc()
+		s.notes.warn(noteReject, "connection refused: too many", "peer", conn.RemoteAddr(),
+			"max_connections", s.opts.MaxConnections, "max_connections_per_host", s.opts.MaxConnectionsPerHost)
 		return
 	}
 	c := newSession(s, conn)
-	s.open[c] = struct{}{}
+	s.open.add(c)
 	s.mu.Unlock()
+	if idle != nil {
+		idle.cut(&endError{byNewcomer, nil})
+	}
 	m.accepted.Inc()
 	m.connections.Inc()
 	s.sessions.Go(func() {
 		c.run()
 		s.mu.Lock()
-		delete(s.open, c)
+		s.open.remove(c)
 		s.mu.Unlock()
 		m.connections.Dec()
 	})

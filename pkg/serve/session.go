@@ -15,7 +15,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
-// writeChunk is how much one write with one deadline carries at most, in bytes.
+// writeChunk is how much one write carries at most, in bytes.
 const writeChunk = 256 << 10
 
 // A session serves one connection: the goroutine of run reads, another one
@@ -23,6 +23,7 @@ const writeChunk = 256 << 10
 type session struct {
 	srv    *Server
 	conn   net.Conn
+	host   host // of the peer
 	frames *frameReader
 	log    *slog.Logger
 
@@ -35,6 +36,8 @@ type session struct {
 
 	slots   chan struct{}       // one taken per request admitted and not yet written
 	bytes   *semaphore.Weighted // MaxInflightBytes
+	account account             // of the server's budget
+	pace    pace                // of the peer, taking replies
 	pending sync.WaitGroup      // requests handed to workers
 	replies chan reply          // as large as slots: a worker never waits
 
@@ -60,6 +63,7 @@ func newSession(srv *Server, conn net.Conn) *session {
 	c := &session{
 		srv:     srv,
 		conn:    conn,
+		host:    hostOf(conn.RemoteAddr()),
 		start:   time.Now(),
 		log:     srv.opts.Logger.With("peer", conn.RemoteAddr().String()),
 		slots:   make(chan struct{}, srv.opts.MaxRequestsPerConnection),
@@ -68,10 +72,13 @@ func newSession(srv *Server, conn net.Conn) *session {
 	}
 	c.frames = newFrameReader(conn, &srv.opts, c.lastActive)
 	c.end, c.cut = context.WithCancelCause(srv.end)
+	c.account.behind = c.pace.behind
+	c.account.cut = func() { c.cut(&endError{bySlowReader, nil}) }
 	return c
 }
 
-// lastActive is when a reply was last written, or now if one is in work.
+// lastActive is when a reply was last written, or now if one is in work. What
+// is not a request does not count.
 func (c *session) lastActive() time.Time {
 	if len(c.slots) > 0 {
 		return time.Now()
@@ -107,7 +114,7 @@ func (c *session) run() {
 	closer.Wait()
 	c.srv.opts.Metrics.closed[why].Inc()
 	args := []any{"reason", why.String(), "requests", c.requests, "undecodable_frames", c.undecodable}
-	if why == byPeer || why == byShutdown {
+	if why == byPeer || why == byShutdown || why == byNewcomer {
 		c.log.Debug("connection ended", args...)
 	} else {
 		c.log.Info("connection ended", append(args, "error", err)...)
@@ -122,7 +129,9 @@ func (c *session) read() error {
 		payload, err := c.frames.next()
 		if errors.Is(err, errOversized) {
 			m.oversized.Inc()
-			c.skip(err)
+			if err := c.skip(err); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
@@ -131,7 +140,9 @@ func (c *session) read() error {
 		msg, err := wire.Decode(payload, codec)
 		if err != nil {
 			m.undecodable.Inc()
-			c.skip(err)
+			if err := c.skip(err); err != nil {
+				return err
+			}
 			continue
 		}
 		c.requests++
@@ -141,11 +152,17 @@ func (c *session) read() error {
 	}
 }
 
-// skip takes note of a frame that gets no answer.
-func (c *session) skip(err error) {
+// skip takes note of a frame that gets no answer. It is an error when nothing
+// else has come for too long: the frame reader looks at the idle time only
+// when it waits between frames, and a peer need not let it.
+func (c *session) skip(err error) error {
 	if c.undecodable++; c.undecodable == 1 {
 		c.srv.notes.warn(noteUndecodable, "frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
 	}
+	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastActive()) >= t {
+		return &endError{byIdleTimeout, err}
+	}
+	return nil
 }
 
 // admit waits until the budgets have room for the reply and a worker has the
@@ -164,10 +181,10 @@ func (c *session) admit(r request) error {
 		<-c.slots
 		return context.Cause(c.end)
 	}
-	if err := c.srv.bytes.Acquire(c.end, n); err != nil {
+	if err := c.srv.bytes.acquire(c.end, &c.account, n); err != nil {
 		c.bytes.Release(n)
 		<-c.slots
-		return context.Cause(c.end)
+		return err
 	}
 	m.inflightRequests.Inc()
 	m.inflightBytes.Add(float64(n))
@@ -193,7 +210,7 @@ func (c *session) settle(reserved, used int64) int64 {
 
 func (c *session) giveBack(n int64) {
 	c.bytes.Release(n)
-	c.srv.bytes.Release(n)
+	c.srv.bytes.release(&c.account, n)
 	c.srv.opts.Metrics.inflightBytes.Sub(float64(n))
 }
 
@@ -213,6 +230,7 @@ func (c *session) write() {
 	var batch []reply
 	var vec [][]byte
 	for r := range c.replies {
+		c.pace.begin(time.Now())
 		batch = c.gather(append(batch[:0], r))
 		if c.end.Err() == nil {
 			vec = vec[:0]
@@ -227,6 +245,9 @@ func (c *session) write() {
 		for i, r := range batch {
 			c.release(r)
 			batch[i] = reply{}
+		}
+		if len(c.replies) == 0 {
+			c.pace.end()
 		}
 	}
 }
@@ -255,10 +276,8 @@ func (c *session) gather(batch []reply) []reply {
 	return batch
 }
 
-// flush writes the frames chunk by chunk, each within WriteTimeout. It
-// consumes frames.
+// flush writes the frames chunk by chunk. It consumes frames.
 func (c *session) flush(frames [][]byte) error {
-	m := c.srv.opts.Metrics
 	for len(frames) > 0 {
 		n, whole := 0, 0
 		for whole < len(frames) && n+len(frames[whole]) <= writeChunk {
@@ -271,20 +290,36 @@ func (c *session) flush(frames [][]byte) error {
 			frames[whole] = frames[whole][room:]
 		}
 		frames = frames[whole:]
-		if t := c.srv.opts.WriteTimeout; t > 0 {
-			if err := c.conn.SetWriteDeadline(time.Now().Add(t)); err != nil {
-				return err
-			}
-		}
-		written, err := chunk.WriteTo(c.conn)
-		m.writes.Inc()
-		m.sent.Add(float64(written))
-		if isTimeout(err) {
-			return &endError{byWriteTimeout, err}
-		}
-		if err != nil {
+		if err := c.writeOut(chunk); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeOut writes a chunk unless the peer falls WriteTimeout behind. A write
+// that blocks is interrupted now and then, to see how far it has come.
+func (c *session) writeOut(chunk net.Buffers) error {
+	m := c.srv.opts.Metrics
+	for {
+		now := time.Now()
+		wait := paceTick
+		if t := c.srv.opts.WriteTimeout; t > 0 {
+			wait = min(wait, t-c.pace.behind(now))
+		}
+		if err := c.conn.SetWriteDeadline(now.Add(wait)); err != nil {
+			return err
+		}
+		written, err := chunk.WriteTo(c.conn) // takes what it has written off chunk
+		m.writes.Inc()
+		m.sent.Add(float64(written))
+		now = time.Now()
+		c.pace.wrote(written, now)
+		if !isTimeout(err) {
+			return err
+		}
+		if t := c.srv.opts.WriteTimeout; t > 0 && c.pace.behind(now) >= t {
+			return &endError{byWriteTimeout, err}
+		}
+	}
 }
