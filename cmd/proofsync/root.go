@@ -85,7 +85,7 @@ replicas. The database is served by the command server and followed by client.`,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q: import, get, inspect, demo, bench, completion or help expected", args[0])
+				return usagef("unknown command %q: import, get, inspect, observe, compare, demo, bench, completion or help expected", args[0])
 			}
 			return nil
 		},
@@ -96,7 +96,7 @@ replicas. The database is served by the command server and followed by client.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newImport(), newGet(), newInspect(), newDemo(), newBench())
+	root.AddCommand(newImport(), newGet(), newInspect(), newObserve(), newCompare(), newDemo(), newBench())
 	for _, cmd := range root.Commands() {
 		cmd.DisableFlagsInUseLine = true
 	}

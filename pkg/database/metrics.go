@@ -1,8 +1,11 @@
 package database
 
 import (
+	"encoding/binary"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
@@ -10,6 +13,7 @@ var (
 	descSize       = prometheus.NewDesc("proofsync_database_operations", "Operations in the log (its size), retained or not.", nil, nil)
 	descFloor      = prometheus.NewDesc("proofsync_database_floor_location", "Inactivity floor: location below which no operation is live.", nil, nil)
 	descStart      = prometheus.NewDesc("proofsync_database_start_location", "First retained location.", nil, nil)
+	descRoot       = prometheus.NewDesc("proofsync_database_root_prefix", "First 48 bits of the root, as a number: logs of the same size are the same log only if these are equal.", nil, nil)
 	descStored     = prometheus.NewDesc("proofsync_database_stored_operations", "End of what is stored and verified, readable or not, in the generation in use.", nil, nil)
 	descGeneration = prometheus.NewDesc("proofsync_database_generation", "Number of the generation in use.", nil, nil)
 	descStaged     = prometheus.NewDesc("proofsync_database_staged_operations", "Operations stored in a generation that is in the making; 0: there is none.", nil, nil)
@@ -22,7 +26,7 @@ type collector struct{ d *DB }
 func (d *DB) Collector() prometheus.Collector { return collector{d} }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descStored, descGeneration, descStaged} {
+	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged} {
 		ch <- d
 	}
 	store.DescribeMetrics(ch)
@@ -42,7 +46,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descSize, v.Size())
 	gauge(descFloor, v.Floor())
 	gauge(descStart, v.Start())
+	gauge(descRoot, rootPrefix(v.Root()))
 	gauge(descStored, l.Stored)
 	gauge(descGeneration, v.gen.Number())
 	v.gen.CollectMetrics(ch)
 }
+
+// rootPrefix is as much of a root as a sample's value holds exactly.
+func rootPrefix(root mmr.Digest) uint64 { return binary.BigEndian.Uint64(root[:8]) >> 16 }

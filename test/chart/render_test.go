@@ -1,0 +1,119 @@
+package chart
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestLint: helm has nothing to say, warnings included.
+func TestLint(t *testing.T) {
+	for name, args := range examples(t) {
+		if out, msg, ok := run(t, nil, tool(t, "helm"), append([]string{"lint", "--strict", filepath.Join(root, "helm")}, args...)...); !ok {
+			t.Errorf("%s: %s%s", name, out, msg)
+		}
+	}
+}
+
+// TestObjectsAreValid: Kubernetes and the monitoring operator know every field.
+func TestObjectsAreValid(t *testing.T) {
+	kubeconform, schemas := tool(t, "kubeconform"), os.Getenv("KUBECONFORM_SCHEMAS")
+	if schemas == "" {
+		if os.Getenv("CHART_TOOLS") == "required" {
+			t.Fatal("KUBECONFORM_SCHEMAS is not set")
+		}
+		t.Skip("needs KUBECONFORM_SCHEMAS, where kubeconform finds its schemas")
+	}
+	for name, args := range examples(t) {
+		if out, msg, ok := run(t, []byte(render(t, args...)), kubeconform, "-strict", "-schema-location", schemas); !ok {
+			t.Errorf("%s: %s%s", name, out, msg)
+		}
+	}
+}
+
+// TestWrongValuesAreRefused: at installation, with the path of the value.
+func TestWrongValuesAreRefused(t *testing.T) {
+	const claim = `clients=[{"name":"a","replicas":2,"persistence":{"enabled":true}}]`
+	for _, c := range []struct{ set, path string }{
+		{"serverr.enabled=true", "serverr"},
+		{"server.persistence.sise=1Gi", "/server/persistence"},
+		{"server.persistence.size=lots", "/server/persistence/size"},
+		{"server.config.opIntervall=1s", "/server/config"},
+		{"server.config.opInterval=fast", "/server/config/opInterval"},
+		{"server.config.opInterval=1", "/server/config/opInterval"},
+		{"server.config.initialOps=-1", "/server/config/initialOps"},
+		{"server.config.maxOpsPerResponse=10001", "/server/config/maxOpsPerResponse"},
+		{"server.config.db=keyless", "/server/config/db"},
+		{"server.config.port=0", "/server/config/port"},
+		{"server.config.cacheSize=32MB", "/server/config/cacheSize"},
+		{"server.replicas=2", "/server"},
+		{"server.resources.limits.memory=1GiB", "/server/resources/limits/memory"},
+		{"server.resources.limit.memory=1Gi", "/server/resources"},
+		{"server.probes.readiness.period=1", "/server/probes/readiness"},
+		{"server.service.port=70000", "/server/service/port"},
+		{"server.service.type=ExternalName", "/server/service/type"},
+		{"server.terminationGracePeriodSeconds=5", "/server/terminationGracePeriodSeconds"},
+		{"server.extraVolumes[0].name=a,server.extraVolumes[0].hostPath.path=/", "/server/extraVolumes/0"},
+		{"server.tolerations[0].kye=a", "/server/tolerations/0"},
+		{"server.affinity.nodeAfinity.x=1", "/server/affinity"},
+		{"client.config.batchSize=0", "/client/config/batchSize"},
+		{"client.config.onFork=ignore", "/client/config/onFork"},
+		{"client.config.interval=1s", "/client/config"},
+		{"client.servers[0]=nohost", "/client/servers/0"},
+		{"clients[0].replicas=1", "/clients/0"},
+		{"clients[0].name=Upper", "/clients/0/name"},
+		{"clients[0].name=server", "/clients/0/name"},
+		{"clients[0].name=a,clients[0].bach=1", "/clients/0"},
+		{claim, "/clients/0/replicas"},
+		{"image.tag=a b", "/image/tag"},
+		{"image.digest=sha256:12", "/image/digest"},
+		{"image.pullPolicy=Sometimes", "/image/pullPolicy"},
+		{"securityContext.runAsUser=0", "/securityContext/runAsUser"},
+		{"securityContext.privileged=true", "/securityContext"},
+		{"networkPolicy.server.form=x", "/networkPolicy/server"},
+		{"monitoring.serviceMonitor.interval=15", "/monitoring/serviceMonitor/interval"},
+		{"monitoring.dashboard.enabled=true", "/monitoring"},
+		{"podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable"},
+		{"test.deadline=soon", "/test/deadline"},
+	} {
+		flag := "--set"
+		if c.set == claim {
+			flag = "--set-json"
+		}
+		_, msg, ok := run(t, nil, tool(t, "helm"), "template", "sync", filepath.Join(root, "helm"), flag, c.set)
+		switch {
+		case ok:
+			t.Errorf("%s was accepted", c.set)
+		case !strings.Contains(msg, c.path):
+			t.Errorf("%s: the message does not name %s: %s", c.set, c.path, msg)
+		}
+	}
+}
+
+// managed are the lines that are true only of what helm installed.
+var managed = regexp.MustCompile(`(?m)^ *(app\.kubernetes\.io/managed-by: Helm|helm\.sh/(chart|resource-policy): .*)\n`)
+
+// TestManifests holds deploy/kustomize/manifests.yaml against the chart.
+func TestManifests(t *testing.T) {
+	file := filepath.Join(root, "deploy", "kustomize", "manifests.yaml")
+	out, msg, ok := run(t, nil, tool(t, "helm"), "template", "proofsync", filepath.Join(root, "helm"),
+		"--namespace", "proofsync", "--skip-tests", "-f", filepath.Join(root, "deploy", "kustomize", "values.yaml"))
+	if !ok {
+		t.Fatal(msg)
+	}
+	out = managed.ReplaceAllString(out, "")
+	if *update {
+		if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != out {
+		t.Error("deploy/kustomize/manifests.yaml is stale; run: go test ./test/chart -run Manifests -update")
+	}
+}
