@@ -17,10 +17,11 @@ type model struct {
 	codec operation.Codec
 	ops   []operation.Operation
 	live  map[string]int
+	known map[[2]int]mmr.Digest // subtrees hashed before: a log only grows
 }
 
 func newModel(c operation.Codec) *model {
-	return &model{codec: c, live: map[string]int{}, ops: []operation.Operation{{Kind: operation.Commit}}}
+	return &model{codec: c, live: map[string]int{}, known: map[[2]int]mmr.Digest{}, ops: []operation.Operation{{Kind: operation.Commit}}}
 }
 
 func (m *model) size() int     { return len(m.ops) }
@@ -102,7 +103,7 @@ func (m *model) encoded(i int) []byte {
 	return b
 }
 
-// root hashes the whole log anew.
+// root is the root of the whole log.
 func (m *model) root() mmr.Digest {
 	var peaks []mmr.Digest
 	k, first := 0, 0
@@ -134,6 +135,9 @@ func (m *model) root() mmr.Digest {
 }
 
 func (m *model) subtree(first, h int) mmr.Digest {
+	if d, ok := m.known[[2]int{first, h}]; ok {
+		return d
+	}
 	last := first + 1<<h - 1
 	pos := uint64(2*last + h)
 	for i := last; i > 0; i &= i - 1 { // 2i - popcount(i)
@@ -148,5 +152,7 @@ func (m *model) subtree(first, h int) mmr.Digest {
 		buf.Write(l[:])
 		buf.Write(r[:])
 	}
-	return sha256.Sum256(buf.Bytes())
+	d := sha256.Sum256(buf.Bytes())
+	m.known[[2]int{first, h}] = d
+	return d
 }
