@@ -23,9 +23,9 @@ ARG TARGETARCH
 ARG VERSION=
 ARG COMMIT=
 ARG SOURCE_DATE_EPOCH=0
-ENV CGO_ENABLED=0
+ENV CGO_ENABLED=0 GOCACHE=/go/build-cache
 RUN --mount=type=cache,target=/go/pkg/mod \
-    --mount=type=cache,target=/root/.cache/go-build \
+    --mount=type=cache,target=/go/build-cache \
     mkdir -p /out/data && \
     GOOS=${TARGETOS:-$(go env GOHOSTOS)} GOARCH=${TARGETARCH:-$(go env GOHOSTARCH)} \
     go build -trimpath -buildvcs=false \
