@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -107,9 +106,6 @@ func (d *Dir) open() error {
 		}
 	}
 	if d.lock, err = d.fs.Lock(d.join("LOCK")); err != nil {
-		if errors.Is(err, os.ErrPermission) && !isLocked(err) {
-			return fmt.Errorf("lock storage directory: %w", err)
-		}
 		if isLocked(err) {
 			return &LockedError{Dir: d.path, Holder: holder(d.fs, d.join("LOCK"))}
 		}
