@@ -2,10 +2,10 @@
 # Everything here is one command of the Go tool, or a script in .ci.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt fuzz bench interop demo docs ci clean
+.PHONY: help build test race lint fmt fuzz bench interop demo docs image sbom sign e2e ci clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the three programs, in bin
 	go build -o bin/ ./cmd/...
@@ -37,6 +37,24 @@ demo: ## a server, two replicas, and a lie that is refused
 docs: ## the pages that are generated from the code: docs/CONFIG.md, docs/METRICS.md
 	go test ./pkg/config ./pkg/app -update
 
+image: ## the container image of this commit: make image IMAGE=registry.example.org/proofsync:v1
+	docker build -t $(IMAGE) \
+		--build-arg VERSION="$$(git describe --tags --always --dirty)" \
+		--build-arg COMMIT="$$(git rev-parse HEAD)" \
+		--build-arg CREATED="$$(git show -s --format=%cI)" \
+		--build-arg SOURCE_DATE_EPOCH="$$(git show -s --format=%ct)" .
+
+sbom: ## what the image is made of, in bin/sbom.spdx.json (needs syft); IMAGE may be docker-archive:FILE
+	@mkdir -p bin
+	syft scan $(IMAGE) -o spdx-json=bin/sbom.spdx.json
+
+sign: ## sign the image in its registry and attest the sbom (needs cosign): make sign IMAGE=NAME@sha256:DIGEST
+	cosign sign $(IMAGE)
+	cosign attest --type spdxjson --predicate bin/sbom.spdx.json $(IMAGE)
+
+e2e: ## install, test, break, upgrade and remove IMAGE on the cluster of KUBECONFIG
+	deploy/e2e -i $(IMAGE)
+
 ci: ## everything a change has to pass
 	.ci/run
 
@@ -46,3 +64,4 @@ clean: ## remove bin
 PKG ?= ./pkg/wire
 TARGET ?= FuzzDecodeMessage
 TIME ?= 30s
+IMAGE ?= proofsync:dev

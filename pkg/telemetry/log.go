@@ -16,12 +16,22 @@ import (
 )
 
 // NewLogger returns a logger that writes to w lines at or above level: JSON
-// objects when format is "json", otherwise the text of Handler.
+// objects when format is "json", otherwise the text of Handler. Durations read
+// the same in both, "1.5s".
 func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readable}))
 	}
 	return slog.New(NewHandler(w, level))
+}
+
+// readable makes a string of a duration, which slog's JSON has as a number of
+// nanoseconds that does not say its unit.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Handler writes one line per record: time in UTC, level, message and

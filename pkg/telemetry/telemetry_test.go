@@ -112,6 +112,20 @@ func TestLevelAndFormatAreRespected(t *testing.T) {
 	}
 }
 
+func TestDurationsAreTheSameWordInEveryFormat(t *testing.T) {
+	for format, want := range map[string]string{
+		"text": ` x every=0s took=1.5s g.wait=2m0s`,
+		"json": `"msg":"x","every":"0s","took":"1.5s","g":{"wait":"2m0s"}}`,
+	} {
+		var b bytes.Buffer
+		l := NewLogger(&b, format, slog.LevelInfo).With("every", time.Duration(0))
+		l.Info("x", "took", 1500*time.Millisecond, slog.Group("g", "wait", 2*time.Minute))
+		if !strings.HasSuffix(b.String(), want+"\n") {
+			t.Errorf("%s: %s", format, b.String())
+		}
+	}
+}
+
 func TestBuildInfoPrefersTheLinkersWord(t *testing.T) {
 	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.0.0"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}
 	if b := buildInfo("", "", info); b.Version != "v1.0.0" || b.Commit != "abc-dirty" || !strings.HasPrefix(b.Go, "go") {

@@ -5,39 +5,57 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestSkaffold validates skaffold.yaml, by letting helm take it for the values of
-// a chart, and follows what it names: files, and the objects it forwards ports of.
-func TestSkaffold(t *testing.T) {
+// TestSkaffoldSchema validates skaffold.yaml, by letting helm take it for the
+// values of a chart: against our own description of what we use of it, and, when
+// SKAFFOLD_SCHEMA names the file, against the schema that skaffold publishes.
+func TestSkaffoldSchema(t *testing.T) {
 	helm := tool(t, "helm")
-	dir := t.TempDir()
 	config, err := os.ReadFile(filepath.Join(root, "skaffold.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := os.ReadFile(filepath.Join("testdata", "skaffold.schema.json"))
+	schemas := []string{filepath.Join("testdata", "skaffold.schema.json")}
+	if published := os.Getenv("SKAFFOLD_SCHEMA"); published != "" {
+		schemas = append(schemas, published)
+	}
+	for _, file := range schemas {
+		dir := t.TempDir()
+		schema, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(name string, data []byte) {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("Chart.yaml", []byte("apiVersion: v2\nname: skaffold\nversion: 0.0.0\n"))
+		write("values.schema.json", schema)
+		write("values.yaml", config)
+		if _, msg, ok := run(t, nil, helm, "template", "x", dir); !ok {
+			t.Errorf("%s: %s", filepath.Base(file), msg)
+		}
+		for _, name := range []string{"chartPath", "resourceName", "buildArgs", "statusCheckDeadlineSeconds"} {
+			write("values.yaml", bytes.Replace(config, []byte(name), []byte(strings.ToLower(name)), 1))
+			if _, _, ok := run(t, nil, helm, "template", "x", dir); ok {
+				t.Errorf("%s accepts %s in lower case", filepath.Base(file), name)
+			}
+		}
+	}
+}
+
+// TestSkaffoldFollows what skaffold.yaml names: files, and the objects it
+// forwards ports of.
+func TestSkaffoldFollows(t *testing.T) {
+	config, err := os.ReadFile(filepath.Join(root, "skaffold.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(name string, data []byte) {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("Chart.yaml", []byte("apiVersion: v2\nname: skaffold\nversion: 0.0.0\n"))
-	write("values.schema.json", schema)
-	write("values.yaml", config)
-	if _, msg, ok := run(t, nil, helm, "template", "x", dir); !ok {
-		t.Errorf("skaffold.yaml: %s", msg)
-	}
-	write("values.yaml", bytes.Replace(config, []byte("chartPath"), []byte("chartpath"), 1))
-	if _, _, ok := run(t, nil, helm, "template", "x", dir); ok {
-		t.Error("the schema accepts chartpath")
-	}
-
 	objects := make(map[string]string) // by profile
 	for _, name := range []string{"dev", "prod-like"} {
 		file := filepath.Join("deploy", "values", name+".yaml")
@@ -105,6 +123,28 @@ func TestReadmeNamesEveryValue(t *testing.T) {
 		}
 	}
 	walk("", s)
+}
+
+// TestImageArguments: `make image` gives the Dockerfile everything it asks for, and nothing else.
+func TestImageArguments(t *testing.T) {
+	find := func(file, pattern string) []string {
+		data, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(data), -1) {
+			out = append(out, m[1])
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	given := find("Makefile", `--build-arg (\w+)=`)
+	// Not those that have a default of their own or are set by the builder.
+	asked := find("Dockerfile", `(?m)^ARG ([A-Z_]+)=0?$`)
+	if !slices.Equal(given, asked) || len(given) == 0 {
+		t.Errorf("make image gives %v, the Dockerfile asks for %v", given, asked)
+	}
 }
 
 // TestImageContext: what the image is made of is let in, what tests need is not.
