@@ -13,11 +13,12 @@ import (
 // any without the commit: updates and deletes of existing keys by location,
 // new keys, and the operations moved up to raise the floor (format.md section 3).
 func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err error) {
-	x, err := w.g.Index()
+	reader := w.g.ReaderAt(w.state.Size)
+	defer reader.Release()
+	x, err := reader.Index()
 	if err != nil {
 		return nil, 0, err
 	}
-	defer x.Close()
 
 	type existing struct {
 		loc uint64
@@ -62,7 +63,7 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 			return nil, 0, err
 		}
 	}
-	r := raise{w: w, x: x, writes: writes, steps: len(old) + 1, ops: ops}
+	r := raise{w: w, r: reader, x: x, writes: writes, steps: len(old) + 1, ops: ops}
 	if err := r.stored(); err != nil {
 		return nil, 0, err
 	}
@@ -83,6 +84,7 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 // raise moves live operations from the floor up to the end of the log.
 type raise struct {
 	w      *writerState
+	r      *store.Reader
 	x      *store.Index
 	writes []Write // of this batch, sorted by key: their stored operations are dead
 	steps  int     // moves still to make
@@ -104,19 +106,26 @@ type candidate struct {
 	live bool
 }
 
-// raiseWindow bounds the operations looked at together. Looking their keys up
-// in order is several times faster than one by one.
-const raiseWindow = 4096
+// Operations are looked at in windows: looking their keys up in order is
+// several times faster than one by one. A window that holds no more operations
+// than moves are to be made looks nothing up in vain; where few of them are
+// live, windows grow.
+const (
+	firstRaise = 4
+	lastRaise  = 4096
+)
 
 // stored scans the operations on disk, [floor, size).
 func (r *raise) stored() error {
 	s := r.w.state
 	var window []candidate
 	var buf []byte
-	for at := max(s.Floor, s.Start); at < s.Size && r.steps > 0; {
-		end := min(s.Size, at+uint64(min(max(2*r.steps, 16), raiseWindow)))
+	size := firstRaise
+	for at := max(s.Floor, s.Start); at < s.Size && r.steps > 0; size *= 2 {
+		size = min(max(size, r.steps), lastRaise)
+		end := min(s.Size, at+uint64(size))
 		window, buf = window[:0], buf[:0]
-		err := r.w.g.Bundles(at, end, func(b *store.Bundle, i, j int) error {
+		err := r.r.Bundles(at, end, func(b *store.Bundle, i, j int) error {
 			buf = slices.Grow(buf, len(b.Bytes(i, j))) // candidates found earlier keep the old array
 			for k := i; k < j; k++ {
 				if kind, ok := r.w.codec.KindOf(b.At(k)); !ok || kind != operation.Update {

@@ -26,6 +26,7 @@ type Batch struct {
 	Writes   []Write
 	Metadata []byte  // carried by the commit; nil: none
 	Floor    *uint64 // immutable only: the new inactivity floor; nil: unchanged
+	Notes    []Note  // kept with the commit, outside the log
 
 	// NoSync leaves out waiting for the disk. What is not durable is not
 	// published: the next synced batch, or Sync, does both.
@@ -57,6 +58,44 @@ func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 	if err != nil {
 		return Commit{}, err
 	}
+	return d.apply(w, b)
+}
+
+// Update is Apply of a batch that depends on the state it is applied to. fn
+// gets a view of everything applied so far, valid during the call only, while
+// nobody else can write; it must not write itself. Batches that were applied
+// without waiting for the disk are synced and published first. fn's error is
+// returned as it is, and nothing is written then.
+func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commit, error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if err := ctx.Err(); err != nil {
+		return Commit{}, err
+	}
+	w, err := d.openWriter()
+	if err != nil {
+		return Commit{}, err
+	}
+	if err := d.publishApplied(w); err != nil {
+		return Commit{}, err
+	}
+	v, err := d.View()
+	if err != nil {
+		return Commit{}, err
+	}
+	defer v.Close()
+	b, err := fn(v)
+	if err != nil {
+		return Commit{}, err
+	}
+	return d.apply(w, b)
+}
+
+// apply does the work of Apply; d.write is held.
+func (d *DB) apply(w *writerState, b Batch) (Commit, error) {
+	if err := checkNotes(b.Notes); err != nil {
+		return Commit{}, err
+	}
 	ops, floor, err := w.build(b)
 	if err != nil {
 		return Commit{}, err
@@ -66,6 +105,9 @@ func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 		return Commit{}, fmt.Errorf("encoded batch does not decode: %w", err)
 	}
 	err = w.append(run)
+	for i := 0; i < len(b.Notes) && err == nil; i++ {
+		err = w.w.Note(b.Notes[i].Key, b.Notes[i].Value)
+	}
 	if err == nil {
 		err = w.publish(floor, !b.NoSync)
 	}
@@ -87,6 +129,12 @@ func (d *DB) Sync() error {
 	if err != nil {
 		return err
 	}
+	return d.publishApplied(w)
+}
+
+// publishApplied makes batches durable and readable that were applied without
+// waiting for the disk; d.write is held.
+func (d *DB) publishApplied(w *writerState) error {
 	if !w.dirty {
 		return nil
 	}

@@ -263,7 +263,7 @@ func (d *DB) openCurrent() error {
 	if root := f.Root(s.Floor); root != s.Root {
 		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("stored digests give root %s at size %d, the state says %s", root, s.Size, s.Root)}
 	}
-	d.view = newView(d, d.gen, s, f)
+	d.view = d.newView(d.gen, s, f)
 	return nil
 }
 
@@ -326,7 +326,8 @@ func restore(g *store.Generation, s store.State, size uint64, c operation.Codec)
 
 // publish makes a durable state the one that new views show.
 func (d *DB) publish(g *generation, s store.State, f *mmr.Frontier) {
-	v := newView(d, g, s, f.Snapshot())
+	g.Published(s.Size) // before anybody can ask for it
+	v := d.newView(g, s, f.Snapshot())
 	d.mu.Lock()
 	old, oldChanged := d.view, d.changed
 	d.view, d.changed, d.stored = v, make(chan struct{}), s

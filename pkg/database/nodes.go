@@ -11,10 +11,9 @@ import (
 // tiles and at most two groups of eight operations, so it keeps the ones it
 // saw last. Not safe for concurrent use.
 type nodes struct {
-	v *View
-
-	tile  store.Tile // read last
-	group group      // rehashed last
+	v     *View
+	r     *store.Reader // keeps the tiles read last
+	group group         // rehashed last
 }
 
 // digest finds the digest of a node that ends at or below Size: pinned, at
@@ -34,10 +33,11 @@ func (s *nodes) digest(n mmr.Node) (mmr.Digest, error) {
 	}
 	if n.Height >= mmr.TileFloor {
 		id, at := mmr.TileOf(n)
-		if err := s.v.gen.Tile(&s.tile, id); err != nil {
+		t, err := s.r.Tile(id)
+		if err != nil {
 			return mmr.Digest{}, err
 		}
-		return s.tile.Digest(at), nil
+		return t.Digest(at), nil
 	}
 	if n.First() >= start {
 		return s.rehash(n)
@@ -78,9 +78,11 @@ func (s *nodes) rehash(n mmr.Node) (mmr.Digest, error) {
 	first := n.First() >> mmr.TileFloor << mmr.TileFloor
 	from, to := max(first, s.v.state.Start), min(first+1<<mmr.TileFloor, s.v.state.Size)
 	s.group.first, s.group.leaves = from, s.group.leaves[:0]
-	err := s.v.Operations(from, to, func(loc uint64, op []byte) bool {
-		s.group.leaves = append(s.group.leaves, mmr.HashLeaf(loc, op))
-		return true
+	err := s.r.Bundles(from, to, func(b *store.Bundle, i, j int) error {
+		for k := i; k < j; k++ {
+			s.group.leaves = append(s.group.leaves, mmr.HashLeaf(b.First+uint64(k), b.At(k)))
+		}
+		return nil
 	})
 	if err != nil {
 		return mmr.Digest{}, err

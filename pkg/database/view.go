@@ -27,13 +27,17 @@ type shared struct {
 	onFail   func(error)
 }
 
-func newView(d *DB, g *generation, s store.State, f *mmr.Frontier) *View {
+func newView(g *generation, c operation.Codec, s store.State, f *mmr.Frontier, onFail func(error)) *View {
 	g.hold()
-	sh := &shared{codec: d.codec, gen: g, state: s, frontier: f, onFail: func(err error) {
-		d.log.Error("storage not closed", "path", g.Path(), "error", err)
-	}}
+	sh := &shared{codec: c, gen: g, state: s, frontier: f, onFail: onFail}
 	sh.holders.Store(1)
 	return &View{shared: sh}
+}
+
+func (d *DB) newView(g *generation, s store.State, f *mmr.Frontier) *View {
+	return newView(g, d.codec, s, f, func(err error) {
+		d.log.Error("storage not closed", "path", g.Path(), "error", err)
+	})
 }
 
 // share returns another handle of the same state.
@@ -89,11 +93,12 @@ type Entry struct {
 
 // Get returns the value of key, which the caller owns. ErrKeyNotFound if it has none.
 func (v *View) Get(key []byte) (Entry, error) {
-	x, err := v.gen.Index()
+	r := v.gen.Reader()
+	defer r.Release()
+	x, err := r.Index()
 	if err != nil {
 		return Entry{}, err
 	}
-	defer x.Close()
 	loc, kind, ok, err := x.Latest(key, v.state.Size)
 	if err != nil {
 		return Entry{}, err
@@ -101,15 +106,20 @@ func (v *View) Get(key []byte) (Entry, error) {
 	if !ok || operation.Kind(kind) == operation.Delete {
 		return Entry{}, ErrKeyNotFound
 	}
-	return v.entry(key, loc)
+	return v.entry(r, key, loc)
 }
 
 // entry reads the operation the index says wrote key.
-func (v *View) entry(key []byte, loc uint64) (Entry, error) {
-	op, err := v.operationAt(loc)
+func (v *View) entry(r *store.Reader, key []byte, loc uint64) (Entry, error) {
+	op, err := v.operationBy(r, loc)
 	if err != nil {
 		return Entry{}, err
 	}
+	return v.entryOf(op, key, loc)
+}
+
+// entryOf checks that the operation at loc wrote key. The entry aliases it.
+func (v *View) entryOf(op operation.Operation, key []byte, loc uint64) (Entry, error) {
 	if op.Kind != operation.Update && op.Kind != operation.Set || string(op.Key) != string(key) {
 		return Entry{}, &store.CorruptError{
 			Where: v.gen.Path(),
@@ -121,40 +131,26 @@ func (v *View) entry(key []byte, loc uint64) (Entry, error) {
 
 // operationAt decodes one operation; its slices are the caller's.
 func (v *View) operationAt(loc uint64) (operation.Operation, error) {
-	b, err := v.gen.Operation(nil, loc)
+	r := v.gen.Reader()
+	defer r.Release()
+	return v.operationBy(r, loc)
+}
+
+func (v *View) operationBy(r *store.Reader, loc uint64) (operation.Operation, error) {
+	b, err := r.Operation(nil, loc)
 	if err != nil {
 		return operation.Operation{}, err
 	}
+	return v.decode(b, loc)
+}
+
+// decode decodes the operation at loc; its slices alias b.
+func (v *View) decode(b []byte, loc uint64) (operation.Operation, error) {
 	op, err := v.codec.Decode(b)
 	if err != nil {
 		return op, &store.CorruptError{Where: fmt.Sprintf("%s, operation at location %d", v.gen.Path(), loc), Err: err}
 	}
 	return op, nil
-}
-
-// Scan calls fn with every live key that starts with prefix and is greater
-// than after (nil: from the first), in bytewise order, until fn returns
-// false. key is valid during the call only; the value is fn's.
-func (v *View) Scan(prefix, after []byte, fn func(key []byte, e Entry) bool) error {
-	x, err := v.gen.Index()
-	if err != nil {
-		return err
-	}
-	defer x.Close()
-	from := prefix
-	if string(after) > string(prefix) {
-		from = after
-	}
-	return x.Scan(from, v.state.Size, func(key []byte, loc uint64, kind byte) (bool, error) {
-		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
-			return false, nil
-		}
-		if after != nil && string(key) <= string(after) || operation.Kind(kind) == operation.Delete {
-			return true, nil
-		}
-		e, err := v.entry(key, loc)
-		return err == nil && fn(key, e), err
-	})
 }
 
 // checkRange says whether [start, end) can be read.
@@ -168,6 +164,13 @@ func (v *View) checkRange(start, end uint64) error {
 	return nil
 }
 
+// bundles is store.Reader.Bundles.
+func (v *View) bundles(start, end uint64, fn func(b *store.Bundle, i, j int) error) error {
+	r := v.gen.Reader()
+	defer r.Release()
+	return r.Bundles(start, end, fn)
+}
+
 // errStop ends a walk early.
 var errStop = errors.New("stop")
 
@@ -178,7 +181,7 @@ func (v *View) AppendOperations(dst []byte, start, end uint64, maxBytes int) (ou
 		return dst, 0, err
 	}
 	room := maxBytes
-	err = v.gen.Bundles(start, end, func(b *store.Bundle, i, j int) error {
+	err = v.bundles(start, end, func(b *store.Bundle, i, j int) error {
 		if run := b.Bytes(i, j); len(run) <= room {
 			dst, n, room = append(dst, run...), n+j-i, room-len(run)
 			return nil
@@ -204,7 +207,7 @@ func (v *View) Operations(start, end uint64, fn func(loc uint64, op []byte) bool
 	if err := v.checkRange(start, end); err != nil {
 		return err
 	}
-	err := v.gen.Bundles(start, end, func(b *store.Bundle, i, j int) error {
+	err := v.bundles(start, end, func(b *store.Bundle, i, j int) error {
 		for k := i; k < j; k++ {
 			if !fn(b.First+uint64(k), b.At(k)) {
 				return errStop
@@ -257,7 +260,8 @@ func (v *View) Prove(size, start, end uint64) (mmr.Proof, error) {
 	if start < v.state.Start {
 		return mmr.Proof{}, fmt.Errorf("%w: location %d, retained from %d", ErrPruned, start, v.state.Start)
 	}
-	n := nodes{v: v}
+	n := nodes{v: v, r: v.gen.Reader()}
+	defer n.r.Release()
 	return mmr.Prove(size, inactive, start, end, n.digest)
 }
 
@@ -267,7 +271,8 @@ func (v *View) Pins(loc uint64) ([]mmr.Digest, error) {
 	if err := v.checkRange(loc, loc); err != nil {
 		return nil, err
 	}
-	peaks, n := mmr.Peaks(loc), nodes{v: v}
+	peaks, n := mmr.Peaks(loc), nodes{v: v, r: v.gen.Reader()}
+	defer n.r.Release()
 	pins := make([]mmr.Digest, len(peaks))
 	for i, p := range peaks {
 		var err error

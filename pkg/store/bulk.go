@@ -39,11 +39,15 @@ type bulkBuffers struct {
 	entries []entryRef
 	keys    []byte // index keys, one after the other
 	kinds   []byte // kinds[i] belongs to entries[...].n == i
+
+	notes     []noteRecord
+	noteBytes int
 }
 
 func (b *bulkBuffers) reset() {
 	b.tiles, b.tileBuf = b.tiles[:0], b.tileBuf[:0]
 	b.entries, b.keys, b.kinds = b.entries[:0], b.keys[:0], b.kinds[:0]
+	b.notes, b.noteBytes = nil, 0
 }
 
 type tileRef struct {
@@ -77,7 +81,9 @@ func newBulk(g *Generation, buffers *bulkBuffers) (*bulk, error) {
 	return b, err
 }
 
-func (b *bulk) memory() int { return len(b.tileBuf) + len(b.keys) + 24*len(b.entries) }
+func (b *bulk) memory() int {
+	return len(b.tileBuf) + len(b.keys) + 24*len(b.entries) + b.noteBytes
+}
 
 func (b *bulk) tile(t *mmr.Tile) {
 	b.tiles = append(b.tiles, tileRef{t.TileID, len(b.tileBuf)})
@@ -105,6 +111,8 @@ func (b *bulk) replay(kind pebble.InternalKeyKind, key, value []byte) error {
 	switch {
 	case kind == pebble.InternalKeyKindDelete && key[0] == spaceBundle:
 		return b.bundles.delete(key)
+	case kind == pebble.InternalKeyKindDelete && key[0] == spaceNote:
+		b.note(key, nil, true)
 	case kind != pebble.InternalKeyKindSet:
 		return fmt.Errorf("batch holds a record of kind %v", kind)
 	case key[0] == spaceBundle:
@@ -117,6 +125,8 @@ func (b *bulk) replay(kind pebble.InternalKeyKind, key, value []byte) error {
 		at := len(b.keys)
 		b.keys = append(b.keys, key...)
 		b.addEntry(at, value[0])
+	case key[0] == spaceNote:
+		b.note(key, value, false)
 	}
 	return nil
 }
@@ -157,6 +167,9 @@ func (b *bulk) write(state State) error {
 		return err
 	}
 	if err := b.writeTiles(); err != nil {
+		return err
+	}
+	if err := b.writeNotes(); err != nil {
 		return err
 	}
 	return b.writeIndex()

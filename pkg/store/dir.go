@@ -53,6 +53,8 @@ type Dir struct {
 	written    Head   // newest state in HEAD
 	head       *headFile
 
+	opened openGenerations
+
 	stop chan struct{}
 	done sync.WaitGroup
 }
@@ -70,13 +72,13 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	d := &Dir{path: path, opts: o, fs: o.FS, stop: make(chan struct{})}
+	d := &Dir{path: path, opts: o, fs: vfs.OnDiskFull(o.FS, func() { fatal(o.Logger, errFull) }), stop: make(chan struct{})}
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.unlock())
 	}
 	d.cache = pebble.NewCache(o.CacheBytes)
 	if !o.ReadOnly {
-		d.done.Go(d.writeHeads)
+		d.done.Go(d.tick)
 	}
 	return d, nil
 }
@@ -107,7 +109,7 @@ func (d *Dir) open() error {
 	}
 	if d.lock, err = d.fs.Lock(d.join("LOCK")); err != nil {
 		if isLocked(err) {
-			return &LockedError{Dir: d.path, Holder: holder(d.fs, d.join("LOCK"))}
+			return &LockedError{Dir: d.path, Holder: holder(d.opts.FS, d.join("LOCK"))}
 		}
 		return fmt.Errorf("lock storage directory: %w", err)
 	}
@@ -256,7 +258,8 @@ func (d *Dir) Acknowledge(h Head) {
 	d.mu.Unlock()
 }
 
-func (d *Dir) writeHeads() {
+// tick writes HEAD, and closes readers that are kept for too long.
+func (d *Dir) tick() {
 	t := time.NewTicker(headInterval)
 	defer t.Stop()
 	for {
@@ -265,6 +268,7 @@ func (d *Dir) writeHeads() {
 			if err := d.flushHead(); err != nil {
 				d.opts.Logger.Error("acknowledged state not recorded", "path", d.join("HEAD"), "error", err)
 			}
+			d.opened.ageReaders()
 		case <-d.stop:
 			return
 		}
@@ -319,7 +323,7 @@ func (d *Dir) unlock() error {
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || isLeftover(name)
+	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || name == "proofsync.sock" || isLeftover(name)
 	return !ours
 }
 

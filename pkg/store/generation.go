@@ -25,6 +25,8 @@ type Generation struct {
 	opts   *pebble.Options
 	pins   []mmr.Digest
 	state  State // as read on open
+
+	readers readerPool
 }
 
 // pebbleFormat pins pebble's own format: this directory opens with every
@@ -73,8 +75,15 @@ func (p pebbleLogger) Errorf(format string, args ...any) {
 }
 
 // Fatalf is called when pebble cannot go on without risking the data.
-func (p pebbleLogger) Fatalf(format string, args ...any) {
-	p.l.Error("storage cannot continue", "error", fmt.Sprintf(format, args...))
+func (p pebbleLogger) Fatalf(format string, args ...any) { fatal(p.l, fmt.Errorf(format, args...)) }
+
+// errFull: pebble would try again for ever in the background, and panic where it
+// has to answer.
+var errFull = errors.New("no space left on the volume; make it larger, or free some of it, and start again")
+
+// fatal ends the process with one line.
+func fatal(l *slog.Logger, err error) {
+	l.Error("storage cannot continue", "error", err)
 	os.Exit(1) //nolint:revive // pebble requires that it does not return, and a panic would print a stack nobody can use
 }
 
@@ -136,6 +145,7 @@ func (g *Generation) openPebble() error {
 		return classify("open "+g.path, err)
 	}
 	g.db = db
+	g.dir.opened.add(g)
 	return nil
 }
 
@@ -161,6 +171,7 @@ func (g *Generation) load() error {
 	if err != nil {
 		return corrupt(g.path, "%w", err)
 	}
+	g.readers.publish(g.state.Size)
 	return nil
 }
 
@@ -179,9 +190,11 @@ func (g *Generation) Pins() []mmr.Digest { return g.pins }
 // Metrics are pebble's figures.
 func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
 
-// Close closes the pebble database; every iterator and Writer has to be gone.
+// Close closes the pebble database; every Reader, Index and Writer has to be given back.
 // Memtables are written out, so that the next open has no log to replay.
 func (g *Generation) Close() error {
+	g.dir.opened.remove(g)
+	closeReaders(g.readers.close())
 	var err error
 	if !g.dir.opts.ReadOnly {
 		err = g.db.Flush()

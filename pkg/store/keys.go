@@ -15,6 +15,7 @@ const (
 	spaceTile   = 0x03
 	spaceIndex  = 0x04
 	// 0x05 is kept for activity bits, which the family current will need.
+	spaceNote = 0x06
 )
 
 var (

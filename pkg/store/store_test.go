@@ -370,6 +370,9 @@ func TestRecordsOnDiskAreAsDocumented(t *testing.T) {
 		l.append(1, 0)
 		l.commit(true)
 		l.append(3, 0)
+		if err := l.w.Note([]byte("k\x00ey"), []byte("value")); err != nil {
+			t.Fatal(err)
+		}
 		l.commit(false)
 		fmt.Fprintf(&b, "== %s\n%s", id.Database, dump(t, g))
 		if err := d.SetCurrent(1); err != nil {

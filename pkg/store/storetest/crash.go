@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,9 +21,12 @@ func Crashes(tb testing.TB, scenario func(fs store.FS)) []store.FS {
 	tb.Helper()
 	disk := vfs.NewCrashableMem()
 	rng := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex // large commits write from several goroutines
 	var clones []store.FS
 	scenario(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			mu.Lock()
+			defer mu.Unlock()
 			clones = append(clones,
 				disk.CrashClone(vfs.CrashCloneCfg{}),
 				disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))

@@ -1,0 +1,155 @@
+package store
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+)
+
+// Reader reads what is published in a generation. It keeps its iterators from
+// one use to the next: making one costs more than reading a key with it. It
+// sees the generation as of some moment after the publication of the state it
+// was made for; nothing that is published ever changes, so it serves that
+// state and every earlier one.
+//
+// A Reader belongs to one goroutine from Generation.Reader to Release.
+type Reader struct {
+	g    *Generation
+	size uint64 // published when it was made: everything below is in sight
+	born uint64 // tick of the pool when it was made
+
+	index  Index            // its iterator is opened when it is needed
+	ops    *pebble.Iterator // nil: not needed yet
+	tiles  *pebble.Iterator // nil: not needed yet
+	bundle Bundle
+	tile   [tileLevels]Tile // read last, of each level
+}
+
+// tileLevels is the number of levels a tile can have.
+const tileLevels = 8
+
+// Reader returns a reader of what is published; Release it. The generation
+// must stay open until then.
+func (g *Generation) Reader() *Reader {
+	if r := g.readers.get(); r != nil {
+		return r
+	}
+	return g.newReader()
+}
+
+// ReaderAt returns a reader of everything committed below size, published or
+// not.
+func (g *Generation) ReaderAt(size uint64) *Reader {
+	if published, _ := g.readers.now(); size <= published {
+		return g.Reader()
+	}
+	return g.newReader()
+}
+
+func (g *Generation) newReader() *Reader {
+	size, tick := g.readers.now()
+	// Iterators are made after this, so they see at least what is published.
+	return &Reader{g: g, size: size, born: tick, index: Index{g: g}}
+}
+
+// Published says that the log is published up to size: readers made from now
+// on see it, and those made before are of no further use.
+func (g *Generation) Published(size uint64) { closeReaders(g.readers.publish(size)) }
+
+// Release gives the reader back.
+func (r *Reader) Release() {
+	if !r.g.readers.put(r) {
+		r.close()
+	}
+}
+
+func (r *Reader) close() {
+	r.index.Close()
+	for _, it := range []*pebble.Iterator{r.ops, r.tiles} {
+		if it != nil {
+			closeIterator(it)
+		}
+	}
+}
+
+func closeReaders(readers []*Reader) {
+	for _, r := range readers {
+		r.close()
+	}
+}
+
+// healthy says whether no iterator has met an error: one that did is not used
+// again.
+func (r *Reader) healthy() bool {
+	for _, it := range []*pebble.Iterator{r.index.it, r.ops, r.tiles} {
+		if it != nil && it.Error() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Index is the reader's view of the index; it must not be closed.
+func (r *Reader) Index() (*Index, error) {
+	if r.index.it == nil {
+		if err := r.index.open(); err != nil {
+			return nil, err
+		}
+	}
+	return &r.index, nil
+}
+
+// Bundles is Generation.Bundles as of the reader.
+func (r *Reader) Bundles(start, end uint64, fn func(b *Bundle, i, j int) error) error {
+	if err := r.openOps(); err != nil {
+		return err
+	}
+	return r.g.walkBundles(r.ops, &r.bundle, start, end, fn)
+}
+
+func (r *Reader) openOps() (err error) {
+	if r.ops == nil {
+		r.ops, err = r.g.bundleIterator()
+	}
+	return err
+}
+
+// Operation appends the encoded operation at loc to dst.
+func (r *Reader) Operation(dst []byte, loc uint64) ([]byte, error) {
+	err := r.Bundles(loc, loc+1, func(b *Bundle, i, j int) error {
+		dst = append(dst, b.Bytes(i, j)...)
+		return nil
+	})
+	return dst, err
+}
+
+// Tile reads a full tile. It is valid until the next call for this level.
+func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
+	t := &r.tile[id.Level]
+	if t.holds(id) {
+		return t, nil
+	}
+	if r.tiles == nil {
+		it, err := r.g.db.NewIter(&pebble.IterOptions{
+			LowerBound: []byte{spaceTile},
+			UpperBound: []byte{spaceTile + 1},
+		})
+		if err != nil {
+			return nil, classify("read tile", err)
+		}
+		r.tiles = it
+	}
+	var buf [tileKeyLen]byte
+	key := tileKey(buf[:0], id)
+	if !r.tiles.SeekGE(key) || string(r.tiles.Key()) != string(key) {
+		if err := r.tiles.Error(); err != nil {
+			return nil, classify("read tile", err)
+		}
+		return nil, tileMissing(r.g, id)
+	}
+	value, err := r.tiles.ValueAndErr()
+	if err != nil {
+		return nil, classify("read tile", err)
+	}
+	return t, t.set(r.g, id, value)
+}
