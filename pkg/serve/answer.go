@@ -47,9 +47,9 @@ func (w *worker) do(j job) {
 		c.release(reply{reserved: j.reserved})
 		return
 	}
-	buffer, frame := w.answer(j.request)
+	buffer, frame, sub := w.answer(c, j.request)
 	w.srv.opts.Metrics.duration.Observe(time.Since(j.admitted).Seconds())
-	c.replies <- reply{frame: frame, buffer: buffer, reserved: c.settle(j.reserved, int64(len(frame)))}
+	c.replies <- reply{frame: frame, buffer: buffer, sub: sub, reserved: c.settle(j.reserved, int64(len(frame)))}
 }
 
 // reservation is an upper bound of the reply's bytes, so far as the budgets
@@ -77,25 +77,29 @@ func (s *Server) count(r wire.GetOperations) uint64 {
 	return min(r.Max, r.Size-r.Start, uint64(s.opts.MaxOpsPerResponse))
 }
 
-// answer returns the frame of the reply and the pooled buffer it lies in.
-func (w *worker) answer(r request) (buffer *[]byte, frame []byte) {
+// answer returns the frame of the reply, the pooled buffer it lies in, and the
+// subscription that begins with it, if one does.
+func (w *worker) answer(c *session, r request) (buffer *[]byte, frame []byte, sub subscription) {
 	var err error
 	switch r.kind {
 	case getOperations:
 		buffer, frame, err = w.operations(r.get)
 	case getTarget:
 		buffer, frame, err = w.target(r.id)
+	case subscribe:
+		buffer, frame, sub, err = w.subscribe(c, r.id)
 	case getCompactTarget, getCompactState:
 		err = refuse(wire.InvalidRequest, "this server serves full syncs, not compact ones (tag %d)", r.tag)
 	default:
 		err = refuse(wire.InvalidRequest, "tag %d is not a request", r.tag)
 	}
 	if err == nil {
-		return buffer, frame
+		return buffer, frame, sub
 	}
 	refusal := w.refusal(r, err)
 	w.srv.opts.Metrics.errors[refusal.Code].Inc()
-	return w.frame(refusal)
+	buffer, frame = w.frame(refusal)
+	return buffer, frame, subscription{}
 }
 
 // frame puts a small message in its frame.
@@ -111,12 +115,27 @@ func (w *worker) target(id uint64) (*[]byte, []byte, error) {
 		return nil, nil, err
 	}
 	defer v.Close()
-	b, frame := w.frame(&wire.TargetReply{ID: id, Target: wire.Target{
-		Root:  v.Root(),
-		Start: max(v.Floor(), v.Start()),
-		End:   v.Size(),
-	}})
+	b, frame := w.frame(&wire.TargetReply{ID: id, Target: targetOf(v)})
 	return b, frame, nil
+}
+
+func targetOf(v View) wire.Target {
+	return wire.Target{Root: v.Root(), Start: max(v.Floor(), v.Start()), End: v.Size()}
+}
+
+// subscribe answers with the newest target. The session is told of later ones
+// from before that one was looked up, and sends them after it.
+func (w *worker) subscribe(c *session, id uint64) (*[]byte, []byte, subscription, error) {
+	p, err := w.srv.pushes.subscribe(c)
+	if err != nil {
+		return nil, nil, subscription{}, err
+	}
+	if !c.subscribed.Swap(true) {
+		expectSilence(c.conn)
+	}
+	b := w.srv.pool.get(pushFrame)
+	*b = p.appendTo(*b, id)
+	return b, *b, subscription{id, p.seq}, nil
 }
 
 func (w *worker) operations(r wire.GetOperations) (*[]byte, []byte, error) {

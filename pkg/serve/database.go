@@ -13,6 +13,9 @@ type Database interface {
 	Codec() operation.Codec
 	// View returns the newest published state. The caller closes it.
 	View() (View, error)
+	// Changed returns a channel that is closed when View would return a newer
+	// state than at the time of the call.
+	Changed() <-chan struct{}
 }
 
 // View is one published state of a database, unchanging until it is closed.

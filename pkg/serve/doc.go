@@ -22,8 +22,15 @@
 // so connections take turns whatever they pipeline.
 //
 // Places are shared out likewise. At the limit of one host, or of all, a
-// newcomer takes the place of an idle connection; bytes that are no request do
+// newcomer takes the place of an idle connection, subscribers last; bytes that are no request do
 // not make a connection less idle.
+//
+// A peer may subscribe to new targets. One goroutine makes a frame of each
+// publication and wakes the writers of the sessions, which send whatever is
+// newest when they get to it: nothing is queued, and nothing waits for a slow
+// subscriber. Rounds of pushes are spaced by the number of subscribers, so that
+// a fast writer with many of them keeps the processor to itself for the most
+// part. A subscribed connection is not idle; it is found dead by the kernel.
 //
 // Errors never end a connection: bad requests get an Error message with a code
 // a client can act on, frames that do not decode are counted and skipped, and

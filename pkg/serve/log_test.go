@@ -30,13 +30,14 @@ type elements [][]byte
 func (e elements) Len() int        { return len(e) }
 func (e elements) At(i int) []byte { return e[i] }
 
-func (l *memoryLog) Codec() operation.Codec { return l.codec }
-func (l *memoryLog) View() (View, error)    { v := *l; return &v, nil }
-func (l *memoryLog) Close()                 {}
-func (l *memoryLog) Root() mmr.Digest       { return l.boundaries[l.size].root }
-func (l *memoryLog) Size() uint64           { return l.size }
-func (l *memoryLog) Start() uint64          { return 0 }
-func (l *memoryLog) Floor() uint64          { return l.boundaries[l.size].floor }
+func (l *memoryLog) Codec() operation.Codec   { return l.codec }
+func (l *memoryLog) View() (View, error)      { v := *l; return &v, nil }
+func (l *memoryLog) Changed() <-chan struct{} { return nil }
+func (l *memoryLog) Close()                   {}
+func (l *memoryLog) Root() mmr.Digest         { return l.boundaries[l.size].root }
+func (l *memoryLog) Size() uint64             { return l.size }
+func (l *memoryLog) Start() uint64            { return 0 }
+func (l *memoryLog) Floor() uint64            { return l.boundaries[l.size].floor }
 
 func (l *memoryLog) AppendOperations(dst []byte, start, end uint64, maxBytes int) ([]byte, int, error) {
 	n, have := 0, len(dst)

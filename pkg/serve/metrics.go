@@ -32,6 +32,10 @@ type Metrics struct {
 
 	inflightRequests prometheus.Gauge
 	inflightBytes    prometheus.Gauge
+
+	subscribers     prometheus.Gauge
+	pushes          prometheus.Counter
+	pushesCoalesced prometheus.Counter
 }
 
 // NewMetrics registers the metrics of one server. With a nil registerer they
@@ -68,6 +72,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		inflightRequests: gauge("inflight_requests", "Requests admitted whose reply has not been written yet."),
 		inflightBytes:    gauge("inflight_bytes", "Bytes reserved for replies that are being built or wait to be written."),
+
+		subscribers:     gauge("subscribers", "Connections that are told of new targets as they are published."),
+		pushes:          counter("pushes_total", "Targets pushed to subscribers; the first one of a subscription answers a request and does not count."),
+		pushesCoalesced: counter("pushes_coalesced_total", "Targets a subscriber was not told of because a newer one was there by the time it could be."),
 	}
 	closed := vec("connections_closed_total", "Connections that ended, by what ended them.", "reason")
 	for r := range m.closed {

@@ -90,7 +90,8 @@ type Options struct {
 	WriteTimeout time.Duration
 
 	// IdleTimeout is how long a connection may stay without a request read or
-	// in work; frames that do not decode are none. Default 5 min, negative: no limit.
+	// in work; frames that do not decode are none. A subscribed one is not
+	// idle. Default 5 min, negative: no limit.
 	IdleTimeout time.Duration
 
 	// Workers is the number of replies built at once, over all connections.

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"time"
@@ -9,6 +10,11 @@ import (
 // spareAfter is how long a connection has to be idle before a newcomer can
 // take its place: long enough to get a first request through.
 const spareAfter = time.Second
+
+// spareSubscriberAfter is the same for a subscriber, from its last request on:
+// it does no harm by being silent, but whoever holds places by subscribing must
+// not keep others out for ever.
+const spareSubscriberAfter = time.Minute
 
 // A host is whom connections are counted for. The zero host is a peer without
 // an IP address; nobody counts those.
@@ -76,28 +82,31 @@ func (p *places) remove(c *session) {
 }
 
 // spare is the session whose place a newcomer of that host can have: of the
-// host with the most connections the one that has been idle longest. Hosts
-// with no more connections than the newcomer's own give nothing, or a host
-// could push out others by the number of its connections.
+// host with the most connections the one that has been idle longest,
+// subscribers last. Hosts with no more connections than the newcomer's own give
+// nothing, or a host could push out others by the number of its connections.
 func (p *places) spare(newcomer host, ownOnly bool) *session {
 	now := time.Now()
 	var best *session
 	var bestSince time.Time
+	var bestSubscribed int
 	for c := range p.sessions {
 		own := c.host == newcomer
 		if !own && (ownOnly || p.hosts[c.host] <= p.hosts[newcomer]) {
 			continue
 		}
 		since := c.lastActive() // now, if it has a request in work
-		if now.Sub(since) < spareAfter {
+		subscribed, after := 0, spareAfter
+		if c.subscribed.Load() {
+			subscribed, after = 1, spareSubscriberAfter
+		}
+		if now.Sub(since) < after {
 			continue
 		}
-		if best != nil {
-			if n, most := p.hosts[c.host], p.hosts[best.host]; n < most || n == most && !since.Before(bestSince) {
-				continue
-			}
+		if best != nil && cmp.Or(bestSubscribed-subscribed, p.hosts[c.host]-p.hosts[best.host], bestSince.Compare(since)) <= 0 {
+			continue
 		}
-		best, bestSince = c, since
+		best, bestSince, bestSubscribed = c, since, subscribed
 	}
 	return best
 }

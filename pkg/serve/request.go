@@ -12,6 +12,7 @@ const (
 	getTarget
 	getCompactTarget
 	getCompactState
+	subscribe
 	notRequest // a message that only servers send
 	numKinds
 )
@@ -22,6 +23,7 @@ func (k kind) String() string {
 		getTarget:        "get_sync_target",
 		getCompactTarget: "get_compact_target",
 		getCompactState:  "get_compact_state",
+		subscribe:        "subscribe",
 		notRequest:       "not_a_request",
 	}[k]
 }
@@ -45,6 +47,8 @@ func newRequest(m wire.Message) request {
 		r.kind = getCompactTarget
 	case *wire.GetCompactState:
 		r.kind = getCompactState
+	case *wire.Subscribe:
+		r.kind = subscribe
 	default:
 		r.kind = notRequest
 	}

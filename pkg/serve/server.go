@@ -29,6 +29,8 @@ type Server struct {
 	pool  bufferPool
 	notes notes
 
+	pushes *pushes
+
 	// end is done when whatever still runs has to stop at once.
 	end    context.Context
 	cancel context.CancelFunc
@@ -53,6 +55,7 @@ func New(db Database, opts Options) *Server {
 		jobs:     make(chan job),
 		bytes:    newBudget(opts.MaxTotalBytes),
 		notes:    notes{log: opts.Logger},
+		pushes:   newPushes(db, opts.Metrics),
 		end:      end,
 		cancel:   cancel,
 		draining: make(chan struct{}),
@@ -90,6 +93,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case <-s.end.Done():
 		}
 	})
+	watch.Go(func() { s.pushes.run(s.end) })
 	for range s.opts.Workers {
 		workers.Go(func() {
 			w := worker{srv: s}

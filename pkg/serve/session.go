@@ -34,6 +34,9 @@ type session struct {
 	start   time.Time
 	written atomic.Int64 // when a reply was last written, since start
 
+	subscribed atomic.Bool   // asked to be told of new targets
+	news       chan struct{} // a token: there may be one
+
 	slots   chan struct{}       // one taken per request admitted and not yet written
 	bytes   *semaphore.Weighted // MaxInflightBytes
 	account account             // of the server's budget
@@ -42,6 +45,9 @@ type session struct {
 	replies chan reply          // as large as slots: a worker never waits
 
 	requests, undecodable int // of the reader, for the log
+
+	sub    subscription // of the writer
+	pushed []byte       // of the writer: the frame of a push
 }
 
 // job is a request on its way to a worker.
@@ -57,6 +63,7 @@ type reply struct {
 	frame    []byte
 	buffer   *[]byte // the memory of frame, from the pool
 	reserved int64
+	sub      subscription // that begins with it
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
@@ -69,8 +76,9 @@ func newSession(srv *Server, conn net.Conn) *session {
 		slots:   make(chan struct{}, srv.opts.MaxRequestsPerConnection),
 		bytes:   semaphore.NewWeighted(srv.opts.MaxInflightBytes),
 		replies: make(chan reply, srv.opts.MaxRequestsPerConnection),
+		news:    make(chan struct{}, 1),
 	}
-	c.frames = newFrameReader(conn, &srv.opts, c.lastActive)
+	c.frames = newFrameReader(conn, &srv.opts, c.lastWanted)
 	c.end, c.cut = context.WithCancelCause(srv.end)
 	c.account.behind = c.pace.behind
 	c.account.cut = func() { c.cut(&endError{bySlowReader, nil}) }
@@ -78,12 +86,21 @@ func newSession(srv *Server, conn net.Conn) *session {
 }
 
 // lastActive is when a reply was last written, or now if one is in work. What
-// is not a request does not count.
+// is not a request does not count, nor does what is not a reply.
 func (c *session) lastActive() time.Time {
 	if len(c.slots) > 0 {
 		return time.Now()
 	}
 	return c.start.Add(time.Duration(c.written.Load()))
+}
+
+// lastWanted is lastActive, or now if the peer is subscribed: it may say nothing
+// for as long as nothing is published. The kernel finds out if it is gone.
+func (c *session) lastWanted() time.Time {
+	if c.subscribed.Load() {
+		return time.Now()
+	}
+	return c.lastActive()
 }
 
 // drain makes the session end when what it has read is answered.
@@ -100,6 +117,7 @@ func (c *session) run() {
 	err := c.read()
 	// A peer that has closed its sending side may still wait for replies.
 	c.pending.Wait()
+	c.srv.pushes.remove(c)
 	close(c.replies)
 	writer.Wait()
 
@@ -159,7 +177,7 @@ func (c *session) skip(err error) error {
 	if c.undecodable++; c.undecodable == 1 {
 		c.srv.notes.warn(noteUndecodable, "frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
 	}
-	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastActive()) >= t {
+	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastWanted()) >= t {
 		return &endError{byIdleTimeout, err}
 	}
 	return nil
@@ -225,17 +243,36 @@ func (c *session) release(r reply) {
 }
 
 // write sends replies as they become ready, those that are ready together in
-// one go. After a failure it only gives back what replies hold.
+// one go, and pushes in between. After a failure it only gives back what
+// replies hold.
 func (c *session) write() {
 	var batch []reply
 	var vec [][]byte
-	for r := range c.replies {
+	for {
+		var r reply
+		var more bool
+		select {
+		case r, more = <-c.replies:
+			if !more {
+				return
+			}
+		case <-c.news:
+			if c.end.Err() == nil {
+				if err := c.push(); err != nil {
+					c.cut(err)
+				}
+			}
+			continue
+		}
 		c.pace.begin(time.Now())
 		batch = c.gather(append(batch[:0], r))
 		if c.end.Err() == nil {
 			vec = vec[:0]
-			for _, r := range batch {
-				vec = append(vec, r.frame)
+			for i := range batch {
+				if batch[i].sub.sent > 0 {
+					c.begin(&batch[i])
+				}
+				vec = append(vec, batch[i].frame)
 			}
 			if err := c.flush(vec); err != nil {
 				c.cut(err)
@@ -246,9 +283,15 @@ func (c *session) write() {
 			c.release(r)
 			batch[i] = reply{}
 		}
-		if len(c.replies) == 0 {
-			c.pace.end()
-		}
+		c.took()
+	}
+}
+
+// took notes that the peer has taken what was written; it starts anew if
+// nothing else waits for it.
+func (c *session) took() {
+	if len(c.replies) == 0 {
+		c.pace.end()
 	}
 }
 

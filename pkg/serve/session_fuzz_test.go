@@ -62,6 +62,8 @@ func wanted(f *fixture, input []byte) map[answer]int {
 		switch m := m.(type) {
 		case *wire.GetTarget:
 			a.tag = wire.TagTargetReply
+		case *wire.Subscribe:
+			a.tag = wire.TagTargetPush
 		case *wire.GetOperations:
 			switch {
 			case m.Start >= m.Size || m.Start >= size:
@@ -83,6 +85,7 @@ func FuzzSession(f *testing.F) {
 		{&wire.GetOperations{ID: 2, Size: size, Start: 3, Max: 7, Pins: true}, &wire.GetOperations{ID: 3, Size: size - 1, Max: 7}},
 		{&wire.GetOperations{ID: 4, Size: size + 1, Start: 3, Max: 1}, &wire.GetOperations{ID: 5, Size: 1, Start: 1, Max: 1}},
 		{&wire.GetCompactTarget{ID: 6}, &wire.Error{ID: 7, Text: "x"}, &wire.GetTarget{ID: 8}},
+		{&wire.Subscribe{ID: 9, Features: 1}, &wire.GetTarget{ID: 10}, &wire.Subscribe{ID: 11}, &wire.TargetPush{ID: 12, Target: wire.Target{End: 1}}},
 	} {
 		b := frames(f, ms...)
 		f.Add(b, true)

@@ -144,8 +144,8 @@ func TestMetricsAreNamedAndRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(families) != 17 {
-		t.Errorf("%d metrics, want 17", len(families))
+	if len(families) != 20 {
+		t.Errorf("%d metrics, want 20", len(families))
 	}
 	for _, f := range families {
 		name := f.GetName()

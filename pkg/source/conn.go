@@ -43,6 +43,7 @@ type conn struct {
 	abandoned map[uint64]struct{}       // given up, the answer may still come
 	out       []byte                    // frames not yet written
 	frames    [wire.TagError + 1]uint64 // answers received, by the type asked for
+	sub       *subscription             // the latest; nil: targets were not asked to be pushed
 }
 
 // call is a request under way. Whoever removes it from pending decides its
@@ -225,6 +226,12 @@ func (c *conn) frame(r *bufio.Reader, n int) error {
 		return &UnreachableError{c.peer.addr, err}
 	}
 	tag, id := head[0], binary.BigEndian.Uint64(head[1:])
+	if tag == wire.TagTargetPush {
+		return c.pushed(r, n, id)
+	}
+	if s := c.subscription(); tag == wire.TagError && s != nil && s.id == id {
+		return c.unsubscribed(r, n, s)
+	}
 	w, late := c.take(id)
 	switch {
 	case late:
@@ -262,6 +269,25 @@ func (c *conn) frame(r *bufio.Reader, n int) error {
 		return nil
 	}
 	w.result <- result{payload: buf}
+	return nil
+}
+
+// unsubscribed reads the refusal of a subscription.
+func (c *conn) unsubscribed(r *bufio.Reader, n int, s *subscription) error {
+	if n > minAllowance {
+		return c.offence(reasonUnfit, fmt.Errorf("refusal of %d bytes", n))
+	}
+	buf, err := readBody(r, c.peer.buffers.get(n), n)
+	if err != nil {
+		return &UnreachableError{c.peer.addr, err}
+	}
+	defer c.peer.buffers.put(buf)
+	c.peer.metrics.received.Add(float64(n))
+	err = c.refusal(buf)
+	if _, ok := errors.AsType[*ProtocolError](err); ok {
+		return err
+	}
+	s.refuse(err)
 	return nil
 }
 

@@ -99,6 +99,7 @@ const (
 	reasonType        = "wrong type of answer"
 	reasonUndecodable = "undecodable answer"
 	reasonUnfit       = "answer does not fit its request"
+	reasonPush        = "push that nobody asked for"
 )
 
 // TooLargeError says that an answer was longer than the request had room for.

@@ -13,6 +13,8 @@ type Metrics struct {
 	connections *prometheus.CounterVec   // peer
 	connected   *prometheus.GaugeVec     // peer
 	received    *prometheus.CounterVec   // peer
+	pushes      *prometheus.CounterVec   // peer
+	following   *prometheus.GaugeVec     // peer
 	late        *prometheus.CounterVec   // peer
 	duration    *prometheus.HistogramVec // peer
 	verdicts    *prometheus.CounterVec   // peer, verdict
@@ -44,6 +46,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "proofsync_source_received_bytes_total",
 			Help: "Bytes of the frames received from the peer.",
 		}, []string{"peer"}),
+		pushes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "proofsync_source_pushes_total",
+			Help: "Targets the peer pushed.",
+		}, []string{"peer"}),
+		following: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "proofsync_source_following",
+			Help: "1 while the peer pushes new targets.",
+		}, []string{"peer"}),
 		late: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "proofsync_source_late_answers_total",
 			Help: "Answers to requests that had been given up.",
@@ -66,10 +76,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // peerMetrics are the metrics of one peer, looked up once.
 type peerMetrics struct {
-	targets, operations, connections, received, late prometheus.Counter
-	connected                                        prometheus.Gauge
-	duration                                         prometheus.Observer
-	failures                                         *prometheus.CounterVec
+	targets, operations, connections prometheus.Counter
+	received, pushes, late           prometheus.Counter
+	connected, following             prometheus.Gauge
+	duration                         prometheus.Observer
+	failures                         *prometheus.CounterVec
 }
 
 func (m *Metrics) peer(name string) *peerMetrics {
@@ -79,6 +90,8 @@ func (m *Metrics) peer(name string) *peerMetrics {
 		connections: m.connections.WithLabelValues(name),
 		connected:   m.connected.WithLabelValues(name),
 		received:    m.received.WithLabelValues(name),
+		pushes:      m.pushes.WithLabelValues(name),
+		following:   m.following.WithLabelValues(name),
 		late:        m.late.WithLabelValues(name),
 		duration:    m.duration.WithLabelValues(name),
 		failures:    m.failures.MustCurryWith(prometheus.Labels{"peer": name}),

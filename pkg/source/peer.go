@@ -50,6 +50,8 @@ type Peer struct {
 	failures  int   // connections in a row that brought no answer
 	notBefore time.Time
 	down      bool      // the loss of the peer has been logged
+	lastError error     // since the last good answer
+	pushing   pushing   // whether it pushes targets, as far as is known
 	hungUpAt  time.Time // when it was last logged that we dropped the peer for its answers
 }
 
@@ -194,6 +196,9 @@ func (p *Peer) failed(ctx context.Context, err error) error {
 	}
 	if reason != "" {
 		p.metrics.failures.WithLabelValues(reason).Inc()
+		p.mu.Lock()
+		p.lastError = err
+		p.mu.Unlock()
 	}
 	return err
 }
@@ -271,7 +276,7 @@ func (p *Peer) dialAfter(wait time.Duration) (net.Conn, error) {
 // answered is called after every good answer: the peer is in order.
 func (p *Peer) answered() {
 	p.mu.Lock()
-	p.failures = 0
+	p.failures, p.lastError = 0, nil
 	back := p.down
 	p.down = false
 	p.mu.Unlock()
@@ -288,6 +293,7 @@ const sayAgain = time.Minute
 // The mutex is held.
 func (p *Peer) lost(err error) {
 	p.failures++
+	p.lastError = err
 	p.notBefore = time.Now().Add(Backoff(p.failures))
 	if p.down {
 		return

@@ -55,6 +55,7 @@ type member struct {
 	slow        int       // times in a row
 	lies        int
 	lastLie     time.Time
+	verdict     Verdict   // the latest that was not good
 	saidAt      time.Time // when its lies were last worth a line
 	lieUntil    time.Time // end of the cool-down after the last lie
 	behind      uint64    // does not have logs of this size or longer ...
@@ -225,6 +226,9 @@ func (p *Pool) report(m *member, v Verdict) {
 	now := time.Now()
 	fresh := false // a lie that was not under way with an earlier one
 	say := false   // and there was no line about the peer's lies lately
+	if v != VerdictGood {
+		m.verdict = v
+	}
 	switch v {
 	case VerdictGood:
 		m.slow = 0

@@ -7,6 +7,9 @@
 // interface, spreads requests over them and keeps those in cool-down that lied
 // or did not answer.
 //
+// A peer that can push its targets is listened to (Follower), and one that
+// cannot is asked. Either way a target is a claim.
+//
 // The package knows the protocol, and whether an answer belongs to its
 // request. It does not know which root to trust: proofs are checked by the
 // caller, who tells the Pool what came of it.

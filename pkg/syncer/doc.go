@@ -7,7 +7,7 @@
 // delay a replica and never make it wrong. It does not decide which roots are
 // to be trusted, serves nothing and knows nothing of the network.
 //
-//	           +--- follower: newer targets --------------------+
+//	           +--- follower: newer targets, polled or pushed --+
 //	           v                                                |
 //	target -> judge -> link -> plan -> requests -> workers -> ordered apply -> publish
 //	           |        |        ^                    |

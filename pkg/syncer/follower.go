@@ -72,12 +72,31 @@ func (f *follower) poll(ctx context.Context) (source.Target, error) {
 	f.last[t.Peer] = t.Target
 	f.mu.Unlock()
 	if known && t.Target != old && !newer(t.Target, old) {
-		f.s.m.regressions.Inc()
-		f.s.log.Warn("source named a target that is not newer than its last one",
-			"peer", t.Peer, "target", t.Target, "last", old)
+		f.s.regressed(t, old)
 	}
 	f.s.track.update(func(s *Status) { s.Target, s.TargetTime = t.Target, time.Now() })
 	return t, nil
+}
+
+// regressed notes a target that is neither the last one of its peer nor newer.
+func (s *Syncer) regressed(t source.Target, last wire.Target) {
+	s.m.regressions.Inc()
+	if s.said.due("regression " + t.Peer) {
+		s.log.Warn("source named a target that is not newer than its last one",
+			"peer", t.Peer, "target", t.Target, "last", last)
+	}
+}
+
+// pushed returns the target that was pushed, if there is one that is not
+// readable here, as if it had been asked for.
+func (f *follower) pushed() (source.Target, bool) {
+	t, ok, _ := f.s.pushes.newest(f.s.db.Loads().Size)
+	if ok {
+		f.mu.Lock()
+		f.latest, f.known = t, true
+		f.mu.Unlock()
+	}
+	return t, ok
 }
 
 // failed says once that polling does not work; the sync goes on without.
@@ -99,11 +118,15 @@ func (f *follower) failed(err error) {
 	}
 }
 
-// newest is the newest target, and whether it is newer than t.
+// newest is the newest target, asked for or pushed, and whether it is newer than t.
 func (f *follower) newest(t wire.Target) (source.Target, bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.latest, f.known && newer(f.latest.Target, t)
+	latest, known := f.latest, f.known
+	f.mu.Unlock()
+	if p, ok, _ := f.s.pushes.newest(t.End); ok && !(known && newer(latest.Target, p.Target)) {
+		latest, known = p, true
+	}
+	return latest, known && newer(latest.Target, t)
 }
 
 // newer says whether t continues old (format.md section 4).

@@ -18,8 +18,11 @@ type iteration struct {
 	began  time.Time
 	follow *follower
 	result Result
+	level  slog.Level // of the lines about its beginning and end
 
 	announced bool // the line that a sync starts was logged
+	learned   bool // a target was learned, or tried to
+	pushed    bool // the first was a pushed one
 	forkSeen  *ForkError
 	unproven  bool            // see linkPublished
 	hopeless  map[string]bool // peers whose target cannot be completed, with Options.Once
@@ -79,7 +82,7 @@ func (it *iteration) completed() {
 	it.track.phase(phase)
 	it.track.update(func(st *Status) { st.Rate, st.ETA, st.Incomparable = 0, 0, nil })
 	it.succeeded()
-	it.log.Info("sync completed successfully", "sync_iteration", r.Iteration,
+	it.log.Log(context.Background(), it.level, "sync completed successfully", "sync_iteration", r.Iteration,
 		"database_ops", r.Size, "root", r.Root, "sync_interval", it.o.SyncInterval)
 }
 
@@ -100,12 +103,14 @@ func (it *iteration) run(ctx context.Context) error {
 		if err := source.Sleep(ctx, pause); err != nil {
 			return err
 		}
-		t, err := it.follow.poll(ctx)
+		t, err := it.learn(ctx)
 		for err == nil {
 			it.announce(t)
 			if err = it.toward(ctx, t); err != nil {
+				it.pushes.forget(t)
 				break
 			}
+			it.pushes.completed(t)
 			failures = 0
 			next, more := it.follow.newest(t.Target)
 			if !more || it.o.Once {
@@ -124,6 +129,19 @@ func (it *iteration) run(ctx context.Context) error {
 		}
 		failures++
 	}
+}
+
+// learn learns a target. The first one may have been pushed; after a failure
+// the source is asked.
+func (it *iteration) learn(ctx context.Context) (source.Target, error) {
+	if !it.learned {
+		it.learned = true
+		if t, ok := it.follow.pushed(); ok {
+			it.pushed = true
+			return t, nil
+		}
+	}
+	return it.follow.poll(ctx)
 }
 
 // judge decides about a failure on the way to t. It returns how long to wait
@@ -219,7 +237,13 @@ func (it *iteration) announce(t source.Target) {
 		return
 	}
 	it.announced = true
-	it.log.Info("starting sync", "sync_iteration", it.iteration, "target", t.Target, "server", it.o.Server,
+	it.level = slog.LevelInfo
+	if it.pushed && time.Since(it.told) < it.o.SyncInterval {
+		it.level = slog.LevelDebug // as many as there are commits
+	} else {
+		it.told = time.Now()
+	}
+	it.log.Log(context.Background(), it.level, "starting sync", "sync_iteration", it.iteration, "target", t.Target, "server", it.o.Server,
 		"batch_size", it.o.BatchSize, "target_update_interval", it.o.TargetInterval)
 }
 

@@ -14,6 +14,7 @@ type Metrics struct {
 	targetSize, localSize, lag      prometheus.Gauge
 	lastSuccess, lastDuration       prometheus.Gauge
 	duration, requestDuration       prometheus.Histogram
+	followDuration                  prometheus.Histogram
 	refuted, forks, rebuilds        prometheus.Counter
 	linksMissing, regressions       prometheus.Counter
 	stalls                          prometheus.Counter
@@ -66,6 +67,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name:    "proofsync_sync_duration_seconds",
 			Help:    "Duration of completed iterations.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 3, 12),
+		}),
+		followDuration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "proofsync_sync_follow_duration_seconds",
+			Help:    "Time from a pushed target to its root being readable here.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms .. 4 s
 		}),
 		requestDuration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "proofsync_sync_request_duration_seconds",

@@ -57,6 +57,10 @@ type Options struct {
 	TargetInterval time.Duration
 	// SyncInterval is the pause after a completed sync; 0 means 10s.
 	SyncInterval time.Duration
+	// Follow makes Run ask the sources to push new targets, and follow them at
+	// once; SyncInterval is then how often they are asked all the same. Sources
+	// that do not push are polled. It has no effect with Once.
+	Follow bool
 	// OnFork is Halt unless set.
 	OnFork ForkPolicy
 	// Once ends Run after the first completed sync, or what makes it impossible.
@@ -66,6 +70,9 @@ type Options struct {
 	// StallAfter is how long there may be no progress before that is a state
 	// of its own; 0 means one minute.
 	StallAfter time.Duration
+	// Synced, if not nil, is called by Run after every completed sync, before
+	// it pauses.
+	Synced func(Result)
 	// Server is how log lines name the source; empty means its own name.
 	Server string
 	// Logger gets the events; nil discards.

@@ -51,6 +51,8 @@ type Status struct {
 	// Stalled says that there was no progress for Options.StallAfter, outside
 	// the pauses between syncs.
 	Stalled bool
+	// Following says that a source pushes its targets (Options.Follow).
+	Following bool
 }
 
 // Obstacle is why the source cannot be followed as it is: its fork, its

@@ -30,11 +30,13 @@ type Syncer struct {
 	refuted pace // of the files of refuted answers, by peer
 	said    pace // of log lines about a state of a peer that comes and goes
 	forks   forkFiles
+	pushes  *pushes
 
 	running    sync.Mutex // held by Sync
 	iteration  uint64
 	mismatches map[string]*MismatchError // of each peer, as found last
 	behind     bool                      // said that the source is behind; the next time is no news
+	told       time.Time                 // when the beginning of an iteration was last logged for operators
 }
 
 // New returns a Syncer that fetches from src into db. It owns neither.
@@ -49,6 +51,7 @@ func New(db *database.DB, src source.Source, o Options) *Syncer {
 		workers:    make(chan struct{}, o.Workers),
 		spans:      sync.Pool{New: func() any { return new(mmr.Span) }},
 	}
+	s.pushes = newPushes(s)
 	s.lookLocal()
 	return s
 }
@@ -65,10 +68,16 @@ type Result struct {
 }
 
 // Status returns a snapshot.
-func (s *Syncer) Status() Status { return s.track.snapshot() }
+func (s *Syncer) Status() Status {
+	st := s.track.snapshot()
+	st.Following = s.following()
+	return st
+}
 
 // Run keeps the database in step until ctx ends, which is no error. It waits
-// out whatever a source may do; only a *LocalError ends it.
+// out whatever a source may do; only a *LocalError ends it. With Options.Follow
+// it begins an iteration as soon as a source pushes a target, and all the same
+// every SyncInterval.
 //
 // With Options.Once it returns nil after one completed sync; a *ForkError,
 // *MismatchError or *IncomparableError when no source allows one; and, if ctx
@@ -78,10 +87,16 @@ func (s *Syncer) Run(ctx context.Context) error {
 	watch, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.watchStalls(watch) })
+	if f, ok := s.src.(source.Follower); ok && s.o.Follow && !s.o.Once {
+		tasks.Go(func() { f.Follow(watch, s.pushes.put) })
+	}
 	defer tasks.Wait()
 	defer stop()
 	for {
-		_, err := s.Sync(ctx)
+		done, err := s.Sync(ctx)
+		if err == nil && s.o.Synced != nil {
+			s.o.Synced(done)
+		}
 		switch {
 		case err == nil && s.o.Once:
 			return nil
@@ -90,7 +105,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		if source.Sleep(ctx, s.o.SyncInterval) != nil {
+		if s.pause(ctx) != nil {
 			return s.ended(ctx)
 		}
 		s.track.alive()

@@ -52,6 +52,10 @@ func Decode(payload []byte, c operation.Codec) (Message, error) {
 		m = &CompactState{ID: id, Leaves: r.location(), Pins: r.digests(MaxPins), Commit: r.operations(c, 1), Proof: r.proof()}
 	case TagError:
 		m = &Error{ID: id, Code: r.code(), Text: r.text()}
+	case TagSubscribe:
+		m = &Subscribe{ID: id, Features: Features(r.uvarint(64))}
+	case TagTargetPush:
+		m = &TargetPush{ID: id, Features: Features(r.uvarint(64)), Target: r.target()}
 	default:
 		r.fail("unknown tag")
 	}

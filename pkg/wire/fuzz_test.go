@@ -31,6 +31,10 @@ func FuzzDecodeMessage(f *testing.F) {
 			}
 		}
 	})
+	for _, features := range []wire.Features{0, 1, 1 << 63} {
+		f.Add((&wire.Subscribe{ID: 7, Features: features}).AppendTo(nil))
+		f.Add((&wire.TargetPush{ID: 7, Features: features, Target: wire.Target{Start: 5, End: mmr.MaxLeaves}}).AppendTo(nil))
+	}
 	names := slices.Sorted(maps.Keys(codecs))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		messages, errs := make([]wire.Message, len(names)), make([]error, len(names))

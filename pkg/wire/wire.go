@@ -134,6 +134,9 @@ type Target struct {
 // String is "root:start:end".
 func (t Target) String() string { return fmt.Sprintf("%s:%d:%d", t.Root, t.Start, t.End) }
 
+// MarshalText is String, so that logs have the same word in every format.
+func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
 // Validate checks the range; its errors match ErrDecode.
 func (t Target) Validate() error {
 	switch {
@@ -154,6 +157,9 @@ type CompactTarget struct {
 
 // String is "root:leaves".
 func (t CompactTarget) String() string { return fmt.Sprintf("%s:%d", t.Root, t.Leaves) }
+
+// MarshalText is String, so that logs have the same word in every format.
+func (t CompactTarget) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Validate checks the size; its errors match ErrDecode.
 func (t CompactTarget) Validate() error {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -80,6 +83,8 @@ func TestMessagesRoundTrip(t *testing.T) {
 			&wire.GetCompactState{ID: id, Target: compact},
 			&wire.CompactState{ID: id, Leaves: compact.Leaves, Pins: proof.Digests, Commit: someRunOf(t, c, 1), Proof: proof},
 			&wire.Error{ID: id, Code: wire.Code(rapid.IntRange(0, 5).Draw(t, "code")), Text: rapid.String().Draw(t, "text")},
+			&wire.Subscribe{ID: id, Features: wire.Features(rapid.Uint64().Draw(t, "features"))},
+			&wire.TargetPush{ID: id, Features: wire.Features(rapid.Uint64().Draw(t, "features")), Target: target},
 		} {
 			b := m.AppendTo(nil)
 			back, err := wire.Decode(b, c)
@@ -177,6 +182,17 @@ func TestDecoderRefuses(t *testing.T) {
 		{"one digest more", message(1, 10, 0, wire.MaxDigests+1, tooManyDigests, 0, []byte{0}), false},
 		{"most pins", message(1, 10, 0, 0, 0, []byte{9}, wire.MaxPins, tooManyDigests[:wire.MaxPins*32]), true},
 		{"one pin more", message(1, 10, 0, 0, 0, []byte{9}, wire.MaxPins+1, tooManyDigests[:(wire.MaxPins+1)*32]), false},
+		{"subscription", message(wire.TagSubscribe, 0), true},
+		{"subscription with unknown features", message(wire.TagSubscribe, uint64(math.MaxUint64)), true},
+		{"subscription without features", message(wire.TagSubscribe), false},
+		{"features in more bytes than needed", message(wire.TagSubscribe, []byte{0x80, 0}), false},
+		{"features of more than 64 bits", message(wire.TagSubscribe, bytes.Repeat([]byte{0xff}, 9), []byte{2}), false},
+		{"push", message(wire.TagTargetPush, 0, root, 1, 2), true},
+		{"push without a target", message(wire.TagTargetPush, 0), false},
+		{"push of an empty target range", message(wire.TagTargetPush, 0, root, 2, 2), false},
+		{"push of a target above 2^62", message(wire.TagTargetPush, 0, root, 2, uint64(mmr.MaxLeaves+1)), false},
+		{"the tag before the extensions", message(wire.TagSubscribe - 1), false},
+		{"the tag after the extensions", message(wire.TagTargetPush + 1), false},
 		{"no pins, but announced", message(1, 10, 0, 0, 0, []byte{1}), false},
 	} {
 		m, err := wire.Decode(c.payload, codecs["any/fixed"])
@@ -233,6 +249,11 @@ func TestTextForms(t *testing.T) {
 	}
 	if got, want := (wire.CompactTarget{Root: root, Leaves: 9}).String(), root.String()+":9"; got != want {
 		t.Errorf("%s", got)
+	}
+	var logged bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "target", wire.Target{Root: root, Start: 1, End: 9}, "compact", wire.CompactTarget{Root: root, Leaves: 9})
+	if want := fmt.Sprintf(`"target":"%s:1:9","compact":"%s:9"}`, root, root); !strings.Contains(logged.String(), want) {
+		t.Errorf("logged as %s", logged.String())
 	}
 	if got := wire.StaleTarget.String() + ", " + wire.Code(77).String(); got != "stale target, code(77)" {
 		t.Errorf("%s", got)

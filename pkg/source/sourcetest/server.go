@@ -122,9 +122,14 @@ func (s *Server) serve(c *Conn) {
 	}
 }
 
-// Honest answers every request from what the database has published.
+// Honest answers every request of the published protocol from what the database
+// has published. It is a server that knows no subscriptions: it drops them.
 func Honest(db *database.DB) Handler {
-	return func(c *Conn, m wire.Message) { c.Send(Answer(db, m)) }
+	return func(c *Conn, m wire.Message) {
+		if !wire.Extension(m.Tag()) {
+			c.Send(Answer(db, m))
+		}
+	}
 }
 
 // Answer is the honest answer to a request.
