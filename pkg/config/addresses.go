@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,3 +132,39 @@ func (a *Addresses) String() string { return strings.Join(*a, ",") }
 
 // Accepts implements value.
 func (a *Addresses) Accepts() string { return "host:port, a port from 1 to 65535, separated by commas" }
+
+// Origins is a list of web origins, or *.
+type Origins []string
+
+func (o *Origins) reset() { *o = nil }
+
+// UnmarshalText implements value: origins separated by commas.
+func (o *Origins) UnmarshalText(text []byte) error {
+	o.reset()
+	if len(text) == 0 {
+		return nil
+	}
+	return o.appendText(string(text))
+}
+
+// appendText adds one origin or several separated by commas.
+func (o *Origins) appendText(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimSpace(one)
+		if one != "*" {
+			u, err := url.Parse(one)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || one != u.Scheme+"://"+u.Host {
+				return errNotAccepted
+			}
+		}
+		if !slices.Contains(*o, one) {
+			*o = append(*o, one)
+		}
+	}
+	return nil
+}
+
+func (o *Origins) String() string { return strings.Join(*o, ",") }
+
+// Accepts implements value.
+func (o *Origins) Accepts() string { return "http(s)://host[:port] without a path, or *" }

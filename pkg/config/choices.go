@@ -19,6 +19,17 @@ func oneOf[T ~string](dst *T, text []byte, choices string) error {
 	return errNotAccepted
 }
 
+// Text is text that whoever uses it checks; empty means none.
+type Text string
+
+// UnmarshalText implements value.
+func (t *Text) UnmarshalText(text []byte) error { *t = Text(text); return nil }
+
+func (t *Text) String() string { return string(*t) }
+
+// Accepts implements value.
+func (t *Text) Accepts() string { return "text" }
+
 // Family is the family of the database: any or immutable.
 type Family operation.Family
 

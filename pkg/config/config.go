@@ -1,4 +1,4 @@
-// Package config holds the settings of the two daemons: one struct per binary,
+// Package config holds the settings of the binaries: one struct for each,
 // whose tags are the single source of variable names, flags, defaults, bounds,
 // the help text and docs/CONFIG.md.
 //
@@ -34,6 +34,16 @@ type Common struct {
 	ShutdownTimeout Duration  `env:"SHUTDOWN_TIMEOUT" envconfig:"SHUTDOWN_TIMEOUT" default:"10s" flag:"shutdown-timeout" min:"1ms" desc:"most time between SIGTERM and the end of the process"`
 }
 
+// HTTP is the HTTP API of either process.
+type HTTP struct {
+	MaxRequests    Count    `env:"HTTP_MAX_REQUESTS" envconfig:"HTTP_MAX_REQUESTS" default:"256" flag:"http-max-requests" min:"1" max:"1000000" desc:"most API requests in work at once; further ones wait a moment and are then refused"`
+	MaxWatchers    Count    `env:"HTTP_MAX_WATCHERS" envconfig:"HTTP_MAX_WATCHERS" default:"4096" flag:"http-max-watchers" max:"1000000" desc:"most open watch streams; 0 allows none"`
+	Rate           Count    `env:"HTTP_RATE" envconfig:"HTTP_RATE" default:"0" flag:"http-rate" max:"1000000000" desc:"most API requests a second from everybody together; 0 sets no limit"`
+	RatePerHost    Count    `env:"HTTP_RATE_PER_HOST" envconfig:"HTTP_RATE_PER_HOST" default:"0" flag:"http-rate-per-host" max:"1000000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit"`
+	RequestTimeout Duration `env:"HTTP_TIMEOUT" envconfig:"HTTP_TIMEOUT" default:"30s" flag:"http-timeout" min:"1ms" desc:"most time an API request may take to arrive and to be answered; watch streams end when a client does not read for this long"`
+	CORSOrigins    Origins  `env:"HTTP_CORS_ORIGINS" envconfig:"HTTP_CORS_ORIGINS" default:"" flag:"http-cors-origins" desc:"web origins whose pages may read the API, such as https://example.org; repeat the flag or separate by commas; * is any; none by default"`
+}
+
 // Codec is the family and encoding that were asked for.
 func (c *Common) Codec() operation.Codec {
 	return operation.NewCodec(operation.Family(c.DB), operation.Encoding(c.Encoding))
@@ -42,42 +52,58 @@ func (c *Common) Codec() operation.Codec {
 // Server configures cmd/server.
 type Server struct {
 	Common
-	Port              Port        `env:"PORT" envconfig:"PORT" default:"8080" flag:"port" short:"p" desc:"port of the sync protocol; 0 picks a free one and logs it"`
-	MetricsPort       Port        `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9090" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
-	InitialOps        Count       `env:"INITIAL_OPS" envconfig:"INITIAL_OPS" default:"100" flag:"initial-ops" short:"i" max:"1000000000" desc:"operations a new database begins with, one commit for every ten; a database that holds operations gets none"`
-	OpInterval        Duration    `env:"OP_INTERVAL" envconfig:"OP_INTERVAL" default:"100ms" flag:"op-interval" short:"t" desc:"time between two generated batches; 0 generates none"`
-	OpsPerInterval    Count       `env:"OPS_PER_INTERVAL" envconfig:"OPS_PER_INTERVAL" default:"5" flag:"ops-per-interval" short:"o" min:"1" max:"1000000" desc:"operations in a generated batch"`
-	Seed              Seed        `env:"SEED" envconfig:"SEED" default:"random" flag:"seed" desc:"seed of generated operations; the same seed gives the same roots"`
-	Import            Paths       `env:"IMPORT" envconfig:"IMPORT" default:"" flag:"import" desc:"file or directory to import before operations are generated (JSON Lines, CSV, directory tree; - is standard input); repeat the flag, or separate paths by commas in the variable"`
-	FloorPolicy       FloorPolicy `env:"FLOOR_POLICY" envconfig:"FLOOR_POLICY" default:"keep" flag:"floor-policy" desc:"inactivity floor of immutable commits: keep leaves it where it is, retain:N keeps the newest N operations above it"`
-	MaxOpsPerResponse Count       `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
-	MaxConnections    Count       `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most connections at once; the next one takes the place of an idle one, or is closed"`
-	MaxConnsPerHost   Count       `env:"MAX_CONNECTIONS_PER_HOST" envconfig:"MAX_CONNECTIONS_PER_HOST" default:"256" flag:"max-connections-per-host" max:"1000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit, for servers behind a proxy that hides the addresses"`
-	MaxRequests       Count       `env:"MAX_REQUESTS_PER_CONNECTION" envconfig:"MAX_REQUESTS_PER_CONNECTION" default:"256" flag:"max-requests-per-connection" min:"1" max:"1000000" desc:"most requests of one client in work at once; further ones wait"`
-	MaxConnBytes      Size        `env:"MAX_CONNECTION_BYTES" envconfig:"MAX_CONNECTION_BYTES" default:"32MiB" flag:"max-connection-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for one client"`
-	MaxTotalBytes     Size        `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together, beside 16KiB for each connection; when it is used up, the slowest readers are disconnected"`
-	ReadTimeout       Duration    `env:"READ_TIMEOUT" envconfig:"READ_TIMEOUT" default:"30s" flag:"read-timeout" min:"1ms" desc:"most time a client may take to send a request it has begun"`
-	WriteTimeout      Duration    `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"how far a client may fall behind receiving 64KiB of its answers a second; one that receives nothing is disconnected after this long"`
-	IdleTimeout       Duration    `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected; bytes that are no request do not count"`
+	HTTP
+	Port              Port         `env:"PORT" envconfig:"PORT" default:"8080" flag:"port" short:"p" desc:"port of the sync protocol; 0 picks a free one and logs it"`
+	MetricsPort       Port         `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9090" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
+	HTTPPort          OptionalPort `env:"HTTP_PORT" envconfig:"HTTP_PORT" default:"8081" flag:"http-port" desc:"port of the HTTP API and the status page; 0 picks a free one and logs it, off offers them on the socket in the storage directory only"`
+	WriteTokenFile    Path         `env:"WRITE_TOKEN_FILE" envconfig:"WRITE_TOKEN_FILE" default:"" flag:"write-token-file" desc:"file with the bearer token that lets HTTP requests write, 16 characters or more; read again when it changes; without it nobody writes over the network"`
+	MaxBody           Size         `env:"HTTP_MAX_BODY" envconfig:"HTTP_MAX_BODY" default:"16MiB" flag:"http-max-body" min:"1KiB" max:"1GiB" desc:"largest batch that is taken as one JSON document, in bytes; streams of JSON Lines have no limit"`
+	RememberKeys      Duration     `env:"IDEMPOTENCY_TIME" envconfig:"IDEMPOTENCY_TIME" default:"10m" flag:"idempotency-time" min:"1s" max:"168h" desc:"how long the idempotency key of a batch is remembered, across restarts"`
+	InitialOps        Count        `env:"INITIAL_OPS" envconfig:"INITIAL_OPS" default:"100" flag:"initial-ops" short:"i" max:"1000000000" desc:"operations a new database begins with, one commit for every ten; a database that holds operations gets none"`
+	OpInterval        Duration     `env:"OP_INTERVAL" envconfig:"OP_INTERVAL" default:"100ms" flag:"op-interval" short:"t" desc:"time between two generated batches; 0 generates none"`
+	OpsPerInterval    Count        `env:"OPS_PER_INTERVAL" envconfig:"OPS_PER_INTERVAL" default:"5" flag:"ops-per-interval" short:"o" min:"1" max:"1000000" desc:"operations in a generated batch"`
+	Seed              Seed         `env:"SEED" envconfig:"SEED" default:"random" flag:"seed" desc:"seed of generated operations; the same seed gives the same roots"`
+	Import            Paths        `env:"IMPORT" envconfig:"IMPORT" default:"" flag:"import" desc:"file or directory to import before operations are generated (JSON Lines, CSV, directory tree; - is standard input); repeat the flag, or separate paths by commas in the variable"`
+	FloorPolicy       FloorPolicy  `env:"FLOOR_POLICY" envconfig:"FLOOR_POLICY" default:"keep" flag:"floor-policy" desc:"inactivity floor of immutable commits: keep leaves it where it is, retain:N keeps the newest N operations above it"`
+	MaxOpsPerResponse Count        `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
+	MaxConnections    Count        `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most connections at once; the next one takes the place of an idle one, or is closed"`
+	MaxConnsPerHost   Count        `env:"MAX_CONNECTIONS_PER_HOST" envconfig:"MAX_CONNECTIONS_PER_HOST" default:"256" flag:"max-connections-per-host" max:"1000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit, for servers behind a proxy that hides the addresses"`
+	MaxRequests       Count        `env:"MAX_REQUESTS_PER_CONNECTION" envconfig:"MAX_REQUESTS_PER_CONNECTION" default:"256" flag:"max-requests-per-connection" min:"1" max:"1000000" desc:"most requests of one client in work at once; further ones wait"`
+	MaxConnBytes      Size         `env:"MAX_CONNECTION_BYTES" envconfig:"MAX_CONNECTION_BYTES" default:"32MiB" flag:"max-connection-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for one client"`
+	MaxTotalBytes     Size         `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together, beside 16KiB for each connection; when it is used up, the slowest readers are disconnected"`
+	ReadTimeout       Duration     `env:"READ_TIMEOUT" envconfig:"READ_TIMEOUT" default:"30s" flag:"read-timeout" min:"1ms" desc:"most time a client may take to send a request it has begun"`
+	WriteTimeout      Duration     `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"how far a client may fall behind receiving 64KiB of its answers a second; one that receives nothing is disconnected after this long"`
+	IdleTimeout       Duration     `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected; bytes that are no request do not count"`
 }
 
 // Client configures cmd/client.
 type Client struct {
 	Common
-	Servers          Addresses   `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; repeat the flag or separate by commas"`
-	MetricsPort      Port        `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9091" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
-	BatchSize        Count       `env:"BATCH_SIZE" envconfig:"BATCH_SIZE" default:"50" flag:"batch-size" short:"b" min:"1" max:"10000" desc:"most operations in one request"`
-	TargetInterval   Duration    `env:"TARGET_UPDATE_INTERVAL" envconfig:"TARGET_UPDATE_INTERVAL" default:"1s" flag:"target-update-interval" short:"t" min:"1ms" desc:"time between two questions for the newest target during a sync"`
-	SyncInterval     Duration    `env:"SYNC_INTERVAL" envconfig:"SYNC_INTERVAL" default:"10s" flag:"sync-interval" short:"i" min:"1ms" desc:"pause between a completed sync and the next"`
-	MaxOutstanding   Count       `env:"MAX_OUTSTANDING_REQUESTS" envconfig:"MAX_OUTSTANDING_REQUESTS" default:"0" flag:"max-outstanding-requests" short:"r" max:"1000000" desc:"most requests in flight; 0 lets the byte budget decide"`
-	MaxInflightBytes Size        `env:"MAX_INFLIGHT_BYTES" envconfig:"MAX_INFLIGHT_BYTES" default:"32MiB" flag:"max-inflight-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers expected or being checked at once"`
-	RequestTimeout   Duration    `env:"REQUEST_TIMEOUT" envconfig:"REQUEST_TIMEOUT" default:"5s" flag:"request-timeout" min:"10ms" desc:"most time a server may take to answer"`
-	OnFork           OnFork      `env:"ON_FORK" envconfig:"ON_FORK" default:"halt" flag:"on-fork" desc:"when a server's history contradicts ours: halt keeps serving what was verified, rebuild starts over from the server's history"`
-	Once             Bool        `env:"ONCE" envconfig:"ONCE" default:"false" flag:"once" desc:"exit after one completed sync"`
-	Deadline         Duration    `env:"DEADLINE" envconfig:"DEADLINE" default:"0" flag:"deadline" desc:"with --once, give up after this long; 0 waits for ever"`
-	ReadyPolicy      ReadyPolicy `env:"READY_POLICY" envconfig:"READY_POLICY" default:"serving" flag:"ready-policy" desc:"when /readyz says yes: serving, once a verified root is readable; max-lag, while it is also close enough to the server's"`
-	MaxLag           Count       `env:"MAX_LAG" envconfig:"MAX_LAG" default:"10000" flag:"max-lag" min:"1" desc:"with --ready-policy max-lag, operations the replica may be behind"`
-	MaxLagFor        Duration    `env:"MAX_LAG_FOR" envconfig:"MAX_LAG_FOR" default:"30s" flag:"max-lag-for" desc:"with --ready-policy max-lag, time it may be further behind before it stops being ready"`
+	HTTP
+	Servers          Addresses    `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; repeat the flag or separate by commas"`
+	MetricsPort      Port         `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9091" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
+	HTTPPort         OptionalPort `env:"HTTP_PORT" envconfig:"HTTP_PORT" default:"8082" flag:"http-port" desc:"port of the HTTP API and the status page; 0 picks a free one and logs it, off offers them on the socket in the storage directory only"`
+	Follow           Bool         `env:"FOLLOW" envconfig:"FOLLOW" default:"false" flag:"follow" short:"f" desc:"have servers push new targets, and sync at once; the sync interval goes on as a fallback"`
+	BatchSize        Count        `env:"BATCH_SIZE" envconfig:"BATCH_SIZE" default:"50" flag:"batch-size" short:"b" min:"1" max:"10000" desc:"most operations in one request"`
+	TargetInterval   Duration     `env:"TARGET_UPDATE_INTERVAL" envconfig:"TARGET_UPDATE_INTERVAL" default:"1s" flag:"target-update-interval" short:"t" min:"1ms" desc:"time between two questions for the newest target during a sync"`
+	SyncInterval     Duration     `env:"SYNC_INTERVAL" envconfig:"SYNC_INTERVAL" default:"10s" flag:"sync-interval" short:"i" min:"1ms" desc:"pause between a completed sync and the next"`
+	MaxOutstanding   Count        `env:"MAX_OUTSTANDING_REQUESTS" envconfig:"MAX_OUTSTANDING_REQUESTS" default:"0" flag:"max-outstanding-requests" short:"r" max:"1000000" desc:"most requests in flight; 0 lets the byte budget decide"`
+	MaxInflightBytes Size         `env:"MAX_INFLIGHT_BYTES" envconfig:"MAX_INFLIGHT_BYTES" default:"32MiB" flag:"max-inflight-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers expected or being checked at once"`
+	RequestTimeout   Duration     `env:"REQUEST_TIMEOUT" envconfig:"REQUEST_TIMEOUT" default:"5s" flag:"request-timeout" min:"10ms" desc:"most time a server may take to answer"`
+	OnFork           OnFork       `env:"ON_FORK" envconfig:"ON_FORK" default:"halt" flag:"on-fork" desc:"when a server's history contradicts ours: halt keeps serving what was verified, rebuild starts over from the server's history"`
+	Once             Bool         `env:"ONCE" envconfig:"ONCE" default:"false" flag:"once" desc:"exit after one completed sync"`
+	Deadline         Duration     `env:"DEADLINE" envconfig:"DEADLINE" default:"0" flag:"deadline" desc:"with --once, give up after this long; 0 waits for ever"`
+	ReadyPolicy      ReadyPolicy  `env:"READY_POLICY" envconfig:"READY_POLICY" default:"serving" flag:"ready-policy" desc:"when /readyz says yes: serving, once a verified root is readable; max-lag, while it is also close enough to the server's"`
+	MaxLag           Count        `env:"MAX_LAG" envconfig:"MAX_LAG" default:"10000" flag:"max-lag" min:"1" desc:"with --ready-policy max-lag, operations the replica may be behind"`
+	MaxLagFor        Duration     `env:"MAX_LAG_FOR" envconfig:"MAX_LAG_FOR" default:"30s" flag:"max-lag-for" desc:"with --ready-policy max-lag, time it may be further behind before it stops being ready"`
+}
+
+// Tool holds the variables that only the operator's tool has: defaults of flags
+// that many of its commands share. The commands read and check them.
+type Tool struct {
+	URL       Text `env:"URL" envconfig:"URL" default:"" flag:"url" desc:"address of the HTTP API of a server or client, http://host:port or unix:///path, instead of a storage directory"`
+	TokenFile Path `env:"TOKEN_FILE" envconfig:"TOKEN_FILE" default:"" flag:"token-file" desc:"file with the bearer token for writes over HTTP"`
+	Output    Text `env:"OUTPUT" envconfig:"OUTPUT" default:"" flag:"output" desc:"form of results: table for people, json for programs"`
 }
 
 // Validate checks the bounds of every field. The error is a *UsageError.

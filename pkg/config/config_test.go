@@ -193,6 +193,7 @@ func TestBothEnvironmentReadersReadTheStructsAlike(t *testing.T) {
 		reflect.TypeFor[*Size](): "3MiB", reflect.TypeFor[*Duration](): "90s", reflect.TypeFor[*Bool](): "T", reflect.TypeFor[*Seed](): "12",
 		reflect.TypeFor[*LogFormat](): "json", reflect.TypeFor[*LogLevel](): "warn", reflect.TypeFor[*OnFork](): "rebuild",
 		reflect.TypeFor[*ReadyPolicy](): "max-lag", reflect.TypeFor[*FloorPolicy](): "retain:9",
+		reflect.TypeFor[*OptionalPort](): "off", reflect.TypeFor[*Origins](): "https://a.example,*",
 	}
 	for _, zero := range []any{new(Server), new(Client)} {
 		typ := reflect.TypeOf(zero).Elem()

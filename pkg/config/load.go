@@ -180,11 +180,12 @@ func readEnvironment(cfg any, all []field) error {
 type union struct {
 	Server
 	Client
+	Tool
 }
 
 // CheckEnvironment refuses PROOFSYNC_ variables that none of our binaries knows:
-// a misspelt setting must not be ignored. The operator's tool calls it as well,
-// whose variables are some of the services'. The error is a *UsageError.
+// a misspelt setting must not be ignored. The operator's tool calls it as well.
+// The error is a *UsageError.
 func CheckEnvironment() error {
 	err := envconfig.CheckDisallowed(Prefix, new(union))
 	if err == nil {
@@ -203,7 +204,7 @@ func CheckEnvironment() error {
 // nearest is the known variable within two edits of name, or "".
 func nearest(name string) string {
 	best, least := "", 3
-	for _, cfg := range []any{new(Server), new(Client)} {
+	for _, cfg := range []any{new(Server), new(Client), new(Tool)} {
 		for _, f := range fields(cfg) {
 			if d := distance(name, f.env); d < least {
 				best, least = f.env, d

@@ -25,6 +25,34 @@ func (p *Port) String() string { return strconv.Itoa(int(*p)) }
 // Accepts implements value.
 func (p *Port) Accepts() string { return "a port from 0 to 65535" }
 
+// OptionalPort is a TCP port, 0 to let the system pick one, or off.
+type OptionalPort struct {
+	Port Port
+	Off  bool
+}
+
+const portOff = "off"
+
+// UnmarshalText implements value.
+func (p *OptionalPort) UnmarshalText(text []byte) error {
+	if string(text) == portOff {
+		*p = OptionalPort{Off: true}
+		return nil
+	}
+	p.Off = false
+	return p.Port.UnmarshalText(text)
+}
+
+func (p *OptionalPort) String() string {
+	if p.Off {
+		return portOff
+	}
+	return p.Port.String()
+}
+
+// Accepts implements value.
+func (p *OptionalPort) Accepts() string { return p.Port.Accepts() + ", or " + portOff }
+
 // Count is a number of things.
 type Count uint64
 

@@ -38,11 +38,21 @@ var (
 			"PROOFSYNC_READY_POLICY=max-lag client     # settings from the environment",
 		},
 	}
+	toolProgram = program{
+		name:    "proofsync",
+		summary: "Defaults of flags of the operator's tool. Flags that it shares with the services by name, as --storage-dir, have the services' variables.",
+		examples: []string{
+			"PROOFSYNC_URL=http://127.0.0.1:8082 proofsync status",
+		},
+	}
 )
 
 func programOf(cfg any) program {
-	if _, ok := cfg.(*Client); ok {
+	switch cfg.(type) {
+	case *Client:
 		return clientProgram
+	case *Tool:
+		return toolProgram
 	}
 	return serverProgram
 }
@@ -112,13 +122,17 @@ Exit codes: 0 after SIGTERM or SIGINT and after a completed ` + "`--once`" + ` (
 	if _, err := io.WriteString(w, head); err != nil {
 		return err
 	}
-	if err := render(w, new(Server), markdownTemplate); err != nil {
-		return err
+	for i, cfg := range []any{new(Server), new(Client), new(Tool)} {
+		if i > 0 {
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				return err
+			}
+		}
+		if err := render(w, cfg, markdownTemplate); err != nil {
+			return err
+		}
 	}
-	if _, err := io.WriteString(w, "\n"); err != nil {
-		return err
-	}
-	return render(w, new(Client), markdownTemplate)
+	return nil
 }
 
 // render lets envconfig walk the struct, so that what is shown is what it reads.
