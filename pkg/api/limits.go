@@ -1,0 +1,209 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/proofsync/proofsync/pkg/document"
+)
+
+// Limits bound what clients can use up. Zero fields are the defaults.
+type Limits struct {
+	// Requests answered at once, watchers not counted; 0: 256. The next ones
+	// wait for Wait (0: 250 ms) and are then refused.
+	Requests int
+	Wait     time.Duration
+	// Pages are the listings answered at once, which are most of the memory:
+	// about 12 MiB each at worst, usually a few hundred kilobytes; 0: 32.
+	Pages int
+	// Streams are the watchers at once; 0: 4096, negative: none are allowed.
+	Streams int
+	// Rate is the number of requests a second of everybody together, and
+	// RatePerHost that of one IPv4 address or IPv6 /64 network; 0: no limit.
+	// A second's worth may come at once.
+	Rate, RatePerHost float64
+	// BodyBytes is the largest batch in one JSON document; 0: 16 MiB.
+	BodyBytes int64
+	// URLBytes is the longest path and query; 0: MaxURL. The http.Server has
+	// to take headers that are larger than this, or it answers in its own way.
+	URLBytes int
+	// RequestTime is the time a request may take to arrive and to be answered,
+	// streams not counted; 0: 30 s.
+	RequestTime time.Duration
+	// Heartbeat is the time between comments on a stream that has nothing
+	// to say; 0: 15 s, since proxies commonly give up after 30 or 60.
+	Heartbeat time.Duration
+}
+
+// MaxURL is the longest URL in bytes by default: a key of the largest size has
+// room in every form, though not with every byte percent-encoded.
+const MaxURL = 144 << 10
+
+func (l Limits) withDefaults() Limits {
+	l.Requests = cmp.Or(l.Requests, 256)
+	l.Wait = cmp.Or(l.Wait, 250*time.Millisecond)
+	l.Pages = cmp.Or(l.Pages, 32)
+	l.Streams = max(0, cmp.Or(l.Streams, 4096))
+	l.BodyBytes = cmp.Or(l.BodyBytes, 16<<20)
+	l.URLBytes = cmp.Or(l.URLBytes, MaxURL)
+	l.RequestTime = cmp.Or(l.RequestTime, 30*time.Second)
+	l.Heartbeat = cmp.Or(l.Heartbeat, 15*time.Second)
+	return l
+}
+
+// admission decides which requests are answered.
+type admission struct {
+	wait     time.Duration
+	requests chan struct{} // a place each
+	pages    chan struct{}
+	streams  chan struct{}
+	all      *rate.Limiter // nil: no limit
+	hosts    *hostRates    // nil: no limit
+	refused  func(limit string)
+}
+
+func newAdmission(l Limits, m *Metrics) admission {
+	a := admission{
+		wait: l.Wait, requests: make(chan struct{}, l.Requests), pages: make(chan struct{}, l.Pages),
+		streams: make(chan struct{}, l.Streams), refused: m.refuse,
+	}
+	if l.Rate > 0 {
+		a.all = newRate(l.Rate)
+	}
+	if l.RatePerHost > 0 {
+		a.hosts = newHostRates(l.RatePerHost)
+	}
+	return a
+}
+
+func newRate(perSecond float64) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), int(max(1, math.Ceil(perSecond))))
+}
+
+// rate refuses requests that come too fast.
+func (a *admission) rate(peer string) error {
+	if a.hosts != nil && !a.hosts.allow(peer) {
+		a.refused("rate_per_host")
+		return document.NewProblem(document.CodeTooMany, "more requests a second than one host may send")
+	}
+	if a.all != nil && !a.all.Allow() {
+		a.refused("rate")
+		return document.NewProblem(document.CodeTooMany, "more requests a second than are answered here")
+	}
+	return nil
+}
+
+// request waits a moment for a place.
+func (a *admission) request(ctx context.Context) (release func(), err error) {
+	return a.enter(ctx, a.requests, "requests", "too many requests are being answered")
+}
+
+// page waits a moment for a place among those that need much memory.
+func (a *admission) page(ctx context.Context) (release func(), err error) {
+	return a.enter(ctx, a.pages, "pages", "too many listings are being answered")
+}
+
+func (a *admission) enter(ctx context.Context, places chan struct{}, name, why string) (func(), error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	default:
+	}
+	timer := time.NewTimer(a.wait)
+	defer timer.Stop()
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	a.refused(name)
+	return nil, document.NewProblem(document.CodeUnavailable, "%s", why)
+}
+
+// stream has a place at once or not at all: places do not become free soon.
+func (a *admission) stream() (release func(), err error) {
+	select {
+	case a.streams <- struct{}{}:
+		return func() { <-a.streams }, nil
+	default:
+		a.refused("streams")
+		return nil, document.NewProblem(document.CodeUnavailable, "%d watchers are connected, which is as many as may be", cap(a.streams))
+	}
+}
+
+// maxHosts bounds the memory of hostRates. Hosts beyond it share one rate.
+const maxHosts = 16 << 10
+
+// hostRates are the rates of single hosts.
+type hostRates struct {
+	perSecond float64
+
+	mu     sync.Mutex
+	hosts  map[netip.Prefix]*rate.Limiter
+	others *rate.Limiter
+	swept  time.Time
+}
+
+func newHostRates(perSecond float64) *hostRates {
+	return &hostRates{perSecond: perSecond, hosts: make(map[netip.Prefix]*rate.Limiter), others: newRate(perSecond)}
+}
+
+// allow takes a request of a peer, host:port. Peers without an address, as on
+// a socket, share one rate.
+func (h *hostRates) allow(peer string) bool {
+	host := hostOf(peer)
+	now := time.Now()
+	h.mu.Lock()
+	l := h.hosts[host]
+	if l == nil {
+		if len(h.hosts) >= maxHosts {
+			h.sweep(now)
+		}
+		if l = h.others; len(h.hosts) < maxHosts {
+			l = newRate(h.perSecond)
+			h.hosts[host] = l
+		}
+	}
+	h.mu.Unlock()
+	return l.AllowN(now, 1)
+}
+
+// sweep forgets hosts that have their whole burst again: a new limiter would
+// say the same. It looks at all hosts, so it does so once a second at most.
+func (h *hostRates) sweep(now time.Time) {
+	if now.Sub(h.swept) < time.Second {
+		return
+	}
+	h.swept = now
+	for host, l := range h.hosts {
+		if l.TokensAt(now) >= float64(l.Burst()) {
+			delete(h.hosts, host)
+		}
+	}
+}
+
+// hostOf is one IPv4 address, or the network of 64 bits that whoever has one
+// IPv6 address usually has all of.
+func hostOf(peer string) netip.Prefix {
+	at, err := netip.ParseAddrPort(peer)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	bits := ip.BitLen()
+	if ip.Is6() && !ip.IsLinkLocalUnicast() { // all neighbours share that one
+		bits = 64
+	}
+	p, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}

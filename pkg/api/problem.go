@@ -1,0 +1,132 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/document"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+// retryAfter is how many seconds a client should wait that was told to come
+// back: for a turn, a first sync or a restart.
+const retryAfter = 1
+
+// fail answers with a problem. err is a *document.Problem, or what the
+// database says.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := a.problemOf(err, nil)
+	if r.Context().Err() != nil && p.Status >= 500 {
+		// Whoever asked is gone; net/http needs an end, not an answer.
+		p = document.NewProblem(document.CodeTimeout, "the request ended before its answer was ready")
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // a problem is strings and numbers
+		panic(err)
+	}
+	h := w.Header()
+	h.Del("Etag")
+	h["Content-Type"] = problemType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = noCache
+	if p.Head != nil {
+		h["Proofsync-Root"] = []string{p.Root}
+		h["Proofsync-Size"] = []string{strconv.FormatUint(p.Size, 10)}
+	}
+	switch p.Code {
+	case document.CodeEmpty, document.CodeUnavailable, document.CodeTooMany:
+		if h.Get("Retry-After") == "" {
+			h.Set("Retry-After", strconv.Itoa(retryAfter))
+		}
+	case document.CodeUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="proofsync"`)
+	case document.CodeTooLarge, document.CodeTimeout:
+		h.Set("Connection", "close") // there may be more of the request than anybody wants to read
+	}
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // who does not read an answer is gone
+	}
+}
+
+var problemType = []string{document.ProblemType}
+
+// problemOf puts an error into the words of the API. head is the state that was
+// read, nil if there is none. What is not the request's fault is logged here
+// and said to the client without its details.
+func (a *API) problemOf(err error, head *document.Head) *document.Problem {
+	if p, ok := errors.AsType[*document.Problem](err); ok {
+		return p
+	}
+	p := a.databaseProblem(err)
+	p.Head = head
+	return p
+}
+
+func (a *API) databaseProblem(err error) *document.Problem {
+	switch {
+	case errors.Is(err, store.ErrCorrupt): // first: it may wrap any of the others
+		a.metrics.corrupt.Inc()
+		a.notes.error(noteCorrupt, "stored data is damaged", "error", err)
+		return document.NewProblem(document.CodeDatabase, "what is stored could not be read; the log of the process says more")
+	case errors.Is(err, database.ErrEmpty):
+		return document.NewProblem(document.CodeEmpty, "nothing is readable yet: the first sync is not complete")
+	case errors.Is(err, database.ErrClosed):
+		return document.NewProblem(document.CodeUnavailable, "the process is ending")
+	case errors.Is(err, database.ErrPruned):
+		return document.NewProblem(document.CodeGone, "%s", err)
+	case errors.Is(err, database.ErrNotBoundary):
+		return document.NewProblem(document.CodeNotBoundary, "%s", err)
+	case errors.Is(err, database.ErrBeyond):
+		return document.NewProblem(document.CodeBeyond, "%s", err)
+	case errors.Is(err, document.ErrNotUTF8):
+		return document.NewProblem(document.CodeNotText, "%s", err)
+	}
+	a.metrics.failed.Inc()
+	a.notes.error(noteFailed, "request not answered", "error", err)
+	return document.NewProblem(document.CodeDatabase, "the database could not be read; the log of the process says more")
+}
+
+// note is a kind of trouble that every request may run into again.
+type note uint8
+
+const (
+	noteCorrupt note = iota
+	noteFailed
+	numNotes
+)
+
+// noteInterval is the shortest time between two log lines of one kind.
+const noteInterval = time.Minute
+
+// notes logs such trouble once a minute; metrics count all of it.
+type notes struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	last    [numNotes]time.Time
+	skipped [numNotes]int
+}
+
+func (n *notes) error(k note, msg string, args ...any) {
+	now := time.Now()
+	n.mu.Lock()
+	if last := n.last[k]; !last.IsZero() && now.Sub(last) < noteInterval {
+		n.skipped[k]++
+		n.mu.Unlock()
+		return
+	}
+	skipped := n.skipped[k]
+	n.last[k], n.skipped[k] = now, 0
+	n.mu.Unlock()
+	if skipped > 0 {
+		args = append(args, "not_logged_before", skipped)
+	}
+	n.log.Error(msg, args...)
+}
