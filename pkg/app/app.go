@@ -34,10 +34,6 @@ const (
 	exitUsage   = 2
 )
 
-// startTimeout bounds the start of all parts. The longest is the opening of a
-// database, which after a crash replays a bounded log.
-const startTimeout = 5 * time.Minute
-
 // Streams are the standard streams of a process.
 type Streams struct {
 	In       io.Reader
@@ -99,13 +95,15 @@ const signalPause = 500 * time.Millisecond
 // run starts the app, waits for a signal or the app's own end, and stops it
 // within the timeout. A second signal, signalPause after the first or later,
 // kills.
+//
+// Starting takes as long as it takes: opening a large database, or repairing one,
+// may take hours, and giving up would only begin it again. Probes answer
+// meanwhile, so whoever does not want to wait can tell; a signal ends it.
 func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
 	signals, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer restore()
 
-	start, cancel := context.WithTimeout(signals, startTimeout)
-	defer cancel()
-	if err := app.Start(start); err != nil {
+	if err := app.Start(signals); err != nil {
 		// fx has stopped what was started.
 		if signals.Err() != nil {
 			log.Info("stopped while starting")

@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
 	"go.uber.org/goleak"
 
@@ -45,7 +47,7 @@ func (l *logBuffer) logger() *slog.Logger { return telemetry.NewLogger(l, "text"
 // parseServer is a configuration on free ports in a temporary directory.
 func parseServer(t *testing.T, args ...string) *config.Server {
 	t.Helper()
-	cfg, err := config.ParseServer(append([]string{"-p", "0", "-m", "0", "-d", t.TempDir()}, args...))
+	cfg, err := config.ParseServer(append([]string{"-p", "0", "-m", "0", "--http-port", "0", "-d", t.TempDir()}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func parseServer(t *testing.T, args ...string) *config.Server {
 
 func parseClient(t *testing.T, args ...string) *config.Client {
 	t.Helper()
-	cfg, err := config.ParseClient(append([]string{"-m", "0", "-d", t.TempDir()}, args...))
+	cfg, err := config.ParseClient(append([]string{"-m", "0", "--http-port", "0", "-d", t.TempDir()}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +111,22 @@ func TestPartsThatFailToStartLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// get is the status and the text of a page of a process.
+func get(t *testing.T, metrics *telemetry.Server, path string) (int, string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + metrics.Addr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
 func TestReadinessFollowsTheParts(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var logs logBuffer
@@ -117,23 +135,84 @@ func TestReadinessFollowsTheParts(t *testing.T) {
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	get := func(path string) (int, string) {
-		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		res, err := client.Get("http://" + metrics.Addr().String() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body)
-	}
 	for path, want := range map[string]int{"/livez": 200, "/startupz": 200, "/readyz": 503} {
-		if got, body := get(path); got != want {
+		if got, body := get(t, metrics, path); got != want {
 			t.Errorf("no server, nothing synced: %s: %d %s", path, got, body)
 		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := app.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// A database that takes long to open is waited for: only a signal ends it.
+func TestStartingIsNotBoundedInTime(t *testing.T) {
+	var logs logBuffer
+	app := fx.New(fx.NopLogger, fx.Invoke(func(lc fx.Lifecycle, end fx.Shutdowner) {
+		lc.Append(fx.StartHook(func(ctx context.Context) error {
+			if end, bounded := ctx.Deadline(); bounded {
+				t.Errorf("the start ends at %s", end)
+			}
+			return end.Shutdown()
+		}))
+	}))
+	if code := run(app, logs.logger(), patience); code != exitOK {
+		t.Errorf("exit code %d:\n%s", code, logs.String())
+	}
+}
+
+func TestASignalEndsALongStart(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	var logs logBuffer
+	app := fx.New(fx.NopLogger, fx.Invoke(func(lc fx.Lifecycle) {
+		lc.Append(fx.StartHook(func(ctx context.Context) error {
+			self, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = self.Signal(syscall.SIGTERM)
+			}
+			if err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(patience):
+				return errors.New("the start was not told")
+			}
+		}))
+	}))
+	if code := run(app, logs.logger(), patience); code != exitOK || !strings.Contains(logs.String(), "INFO stopped while starting") {
+		t.Errorf("exit code %d:\n%s", code, logs.String())
+	}
+}
+
+func TestProbesAnswerWhileTheDatabaseOpens(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	var logs logBuffer
+	var metrics *telemetry.Server
+	opening, open := make(chan struct{}), make(chan struct{})
+	app := Server(parseServer(t, "-i", "10"), nil, logs.logger(), fx.Populate(&metrics),
+		// The storage needs the registry: this hook is before its own.
+		fx.Decorate(func(lc fx.Lifecycle, _ *telemetry.Server, reg prometheus.Registerer) prometheus.Registerer {
+			lc.Append(fx.StartHook(func() { close(opening); <-open }))
+			return reg
+		}))
+	started := make(chan error, 1)
+	go func() { started <- app.Start(context.Background()) }()
+	<-opening
+	for path, want := range map[string]int{"/livez": 200, "/metrics": 200, "/startupz": 503, "/readyz": 503} {
+		if got, body := get(t, metrics, path); got != want {
+			t.Errorf("opening: %s: %d %s", path, got, body)
+		}
+	}
+	close(open)
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	if got, body := get(t, metrics, "/startupz"); got != 200 {
+		t.Errorf("open: /startupz: %d %s", got, body)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

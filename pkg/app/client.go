@@ -13,10 +13,14 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/syncer"
 	"github.com/proofsync/proofsync/pkg/telemetry"
 )
+
+// largeSync is how many operations leave memory behind that is worth giving back.
+const largeSync = 1 << 16
 
 // lagInterval is how often the lag is looked at for /readyz.
 const lagInterval = time.Second
@@ -30,9 +34,15 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
 		common(&cfg.Common, cfg.MetricsPort, false, log),
 		fx.Supply(cfg),
-		fx.Invoke(func(lc fx.Lifecycle, st *storage, state *status, reg prometheus.Registerer, e exits) {
+		fx.Provide(func(lc fx.Lifecycle, _ *telemetry.Server) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
+		fx.Invoke(func(lc fx.Lifecycle, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
 			f := &following{cfg: cfg, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: f.start, OnStop: f.stop})
+			r := &report{role: document.RoleClient, cfg: &cfg.Common, status: state, storage: st, started: time.Now()}
+			lc.Append((&web{
+				cfg: &cfg.HTTP, port: p, storage: st, reg: reg, exits: e,
+				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States()) },
+			}).hook())
 		}),
 	)
 }
@@ -69,10 +79,16 @@ func (f *following) start(context.Context) error {
 		TargetInterval:   f.cfg.TargetInterval.D(),
 		SyncInterval:     f.cfg.SyncInterval.D(),
 		OnFork:           syncer.ForkPolicy(f.cfg.OnFork),
+		Follow:           bool(f.cfg.Follow) && !bool(f.cfg.Once),
 		Once:             bool(f.cfg.Once),
-		Server:           strings.Join(f.cfg.Servers, ","),
-		Logger:           log,
-		Metrics:          syncer.NewMetrics(f.reg),
+		Synced: func(r syncer.Result) {
+			if r.Fetched >= largeSync {
+				telemetry.ReleaseMemory()
+			}
+		},
+		Server:  strings.Join(f.cfg.Servers, ","),
+		Logger:  log,
+		Metrics: syncer.NewMetrics(f.reg),
 	})
 	if f.cfg.ReadyPolicy == config.ReadyMaxLag {
 		gate := &telemetry.LagGate{Max: uint64(f.cfg.MaxLag), For: f.cfg.MaxLagFor.D()}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"go.uber.org/fx"
 
@@ -14,6 +15,10 @@ import (
 	"github.com/proofsync/proofsync/pkg/importer"
 	"github.com/proofsync/proofsync/pkg/store"
 )
+
+// inputPatience is how long a database that does not exist yet waits for the
+// check of what is to be imported.
+const inputPatience = 4 * time.Minute
 
 // imports is what the configuration names for import. The input is checked from
 // the start of the process on. A database that does not exist yet waits for the
@@ -46,9 +51,9 @@ func (i *imports) start(ctx context.Context) error {
 			return nil // there is a database, or opening it says what else there is
 		}
 	}
-	// Input may come slowly, or be large: there has to be time left to open the
-	// database. It is empty then until all is checked.
-	limit, cancel := withShare(ctx, 0.8)
+	// Input may come slowly, or be large. The database is not kept waiting for
+	// it; it is empty then until all is checked.
+	limit, cancel := context.WithTimeout(ctx, inputPatience)
 	defer cancel()
 	err := i.wait(limit)
 	switch {

@@ -12,7 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
 
+	"github.com/proofsync/proofsync/pkg/api"
+	"github.com/proofsync/proofsync/pkg/committer"
 	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/generator"
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/telemetry"
@@ -31,9 +34,18 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 		fx.Provide(newListener),
 		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),
 		fx.Invoke(func(*imports) {}), // before the next, which needs the storage: input is checked before a database is made
-		fx.Invoke(func(lc fx.Lifecycle, l *listener, in *imports, st *storage, state *status, reg prometheus.Registerer, e exits) {
+		fx.Provide(func(lc fx.Lifecycle, l *listener, _ *webPort, in *imports, st *storage, state *status, reg prometheus.Registerer, e exits) *serving {
 			s := &serving{cfg: cfg, listener: l, imports: in, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: s.start, OnStop: s.stop})
+			return s
+		}),
+		fx.Provide(func(lc fx.Lifecycle, _ *listener) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
+		fx.Invoke(func(lc fx.Lifecycle, s *serving, p *webPort) {
+			r := &report{role: document.RoleServer, cfg: &cfg.Common, status: s.status, storage: s.storage, started: time.Now()}
+			lc.Append((&web{
+				cfg: &cfg.HTTP, port: p, storage: s.storage, reg: s.reg, exits: s.exits, status: r.server,
+				more: func(o *api.Options) error { return s.offerWrites(o, r) },
+			}).hook())
 		}),
 	)
 }
@@ -69,11 +81,12 @@ type serving struct {
 	reg      prometheus.Registerer
 	exits    exits
 
-	seed   uint64
-	server *serve.Server
-	gen    *generator.Generator
-	serves tasks
-	writes tasks
+	seed    uint64
+	server  *serve.Server
+	gen     *generator.Generator
+	batches *committer.Committer
+	serves  tasks
+	writes  tasks
 }
 
 func (s *serving) start(context.Context) error {
@@ -94,7 +107,7 @@ func (s *serving) start(context.Context) error {
 	s.server = serve.New(serve.FromDatabase(s.storage.DB), serve.Options{
 		MaxOpsPerResponse:        int(s.cfg.MaxOpsPerResponse),
 		MaxConnections:           int(s.cfg.MaxConnections),
-		MaxConnectionsPerHost:    perHost(s.cfg.MaxConnsPerHost),
+		MaxConnectionsPerHost:    orNone(s.cfg.MaxConnsPerHost),
 		MaxRequestsPerConnection: int(s.cfg.MaxRequests),
 		MaxInflightBytes:         int64(s.cfg.MaxConnBytes),
 		MaxTotalBytes:            int64(s.cfg.MaxTotalBytes),
@@ -104,20 +117,43 @@ func (s *serving) start(context.Context) error {
 		Logger:                   log,
 		Metrics:                  serve.NewMetrics(s.reg),
 	})
+	var err error
+	s.batches, err = committer.New(s.storage.DB, committer.Options{
+		Remember: s.cfg.RememberKeys.D(), Logger: log, Metrics: committer.NewMetrics(s.reg),
+	})
+	if err != nil {
+		return err
+	}
 	s.writes.start("writer", s.write, s.exits.failed)
 	return nil
 }
 
-// perHost says no limit the way serve.Options do, where 0 is the default.
-func perHost(n config.Count) int {
+// offerWrites opens the API for batches: to everybody who has the token, and
+// through the socket to those who may open it.
+func (s *serving) offerWrites(o *api.Options, r *report) error {
+	o.Committer = s.batches
+	o.Limits.BodyBytes = int64(s.cfg.MaxBody)
+	if s.cfg.WriteTokenFile == "" {
+		return nil
+	}
+	token, err := api.OpenTokenFile(string(s.cfg.WriteTokenFile), s.exits.Log)
+	if err != nil {
+		return err
+	}
+	o.Token = token.Check
+	r.writes = true
+	return nil
+}
+
+// orNone turns 0 into the -1 of options whose 0 is the default.
+func orNone(n config.Count) int {
 	if n == 0 {
 		return -1
 	}
 	return int(n)
 }
 
-// write is the only writer of the database. A new database is filled before it
-// is served, so that the first client gets all of it; one that exists is served
+// write generates and imports. A new database is filled before it is served, so that the first client gets all of it; one that exists is served
 // at once, however long an import takes. No operation of any origin is written
 // before all that is to be imported has been found good.
 func (s *serving) write(ctx context.Context) error {
@@ -150,6 +186,7 @@ func (s *serving) serve(context.Context) error {
 	s.exits.Log.Info("database ready", "op_count", v.Size(), "root", v.Root())
 	v.Close()
 	s.serves.start("sync server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) }, s.exits.failed)
+	s.writes.start("batches", s.batches.Run, s.exits.failed) // those that came before have waited
 	s.status.traffic.set(holds)
 	msg := "server listening and continuously adding operations"
 	if s.cfg.OpInterval == 0 {

@@ -130,7 +130,7 @@ func (r *frameReader) isDraining() bool {
 }
 
 // lingerTime bounds how long a closing connection listens on.
-const lingerTime = time.Second
+const lingerTime = 3 * time.Second
 
 // linger reads what is still on its way until the peer closes too. Closing
 // with bytes unread would make the kernel reset the connection, and the peer
