@@ -13,10 +13,10 @@ import (
 
 func newBench() *cobra.Command {
 	var (
-		o      bench.Options
-		asJSON bool
-		codec  codecFlags
-		logs   logging
+		o     bench.Options
+		out   output
+		codec codecFlags
+		logs  logging
 	)
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -29,7 +29,7 @@ speed, the client's peak memory, the time to open the result again and its size.
 commonware-sync's options and otherwise its defaults. A scenario that fails is
 reported, and the others still run.`,
 		Example: `  proofsync bench
-  proofsync bench --ops 100000 --runs 5 --batch-size 1000,10000 --json
+  proofsync bench --ops 100000 --runs 5 --batch-size 1000,10000 --output json
   proofsync bench --peer ~/.cargo/bin/client`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +53,7 @@ reported, and the others still run.`,
 			if report == nil {
 				return err
 			}
-			if asJSON {
+			if out.json {
 				return errors.Join(err, printJSON(cmd.OutOrStdout(), report))
 			}
 			return errors.Join(err, report.Print(cmd.OutOrStdout()))
@@ -64,7 +64,7 @@ reported, and the others still run.`,
 	cmd.Flags().IntVar(&o.Runs, "runs", 3, "runs of each scenario; the median counts")
 	cmd.Flags().StringVar(&o.Peer, "peer", "", "program of another client to compare with")
 	cmd.Flags().StringVar(&o.TempDir, "temp-dir", "", "where databases are made and removed again (the system's temporary folder)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	out.register(cmd, "the report as one document")
 	codec.register(cmd)
 	cmd.Flags().Lookup("db").Usage = "family: any or immutable [" + variable("db") + "]"
 	cmd.Flags().Lookup("encoding").Usage = "encoding: fixed or variable [" + variable("encoding") + "]"

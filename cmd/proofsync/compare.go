@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,37 +15,72 @@ import (
 )
 
 func newCompare() *cobra.Command {
-	var dir string
+	var (
+		dir   string
+		reads []string
+		wait  time.Duration
+	)
 	cmd := &cobra.Command{
-		Use:   "compare --storage-dir DIR FILE",
+		Use:   "compare --storage-dir DIR [--read URL]... [FILE]",
 		Short: "compare observed roots with those of a replica",
 		Long: `Compare what "proofsync observe" wrote to FILE with a storage directory that is
 at least as new: at each observed size, the directory's root must be the observed
-one. Roots are compared by their first 48 bits, which is what metrics hold.`,
+one. Roots are compared by their first 48 bits, which is what metrics hold.
+
+With --read, read a key of the directory from the HTTP API at URL too, at the
+directory's size: the answer must be proven under the directory's root, and have
+the directory's value.`,
 		Example: `  proofsync observe --out seen.json client-0:9091 client-1:9091
   client --once --storage-dir ./fresh
-  proofsync compare --storage-dir ./fresh seen.json`,
-		Args: exactly("FILE"),
+  proofsync compare --storage-dir ./fresh seen.json
+  proofsync compare --storage-dir ./fresh --read http://client-0:8082 --wait 10s`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && len(reads) > 0 {
+				return nil
+			}
+			return exactly("FILE")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dir == "" {
 				return usagef("--storage-dir is missing")
 			}
-			return compare(dir, args[0], cmd.OutOrStdout())
+			var seen []observation
+			if len(args) > 0 {
+				var err error
+				if seen, err = readObservations(args[0]); err != nil {
+					return err
+				}
+			}
+			return withReplica(dir, func(view *database.View) error {
+				if len(args) > 0 {
+					if err := compare(view, seen, cmd.OutOrStdout()); err != nil {
+						return err
+					}
+				}
+				return compareReads(cmd.Context(), view, reads, wait, cmd.OutOrStdout())
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&dir, "storage-dir", "d", "", "storage directory to compare with")
+	cmd.Flags().StringArrayVar(&reads, "read", nil, "HTTP API of a server or client to read a key from; repeat it for others")
+	cmd.Flags().DurationVar(&wait, "wait", 30*time.Second, "most time for what --read names to answer and to be as new as the directory")
 	return cmd
 }
 
-func compare(dir, file string, w io.Writer) (err error) {
+// readObservations is what observe wrote to a file.
+func readObservations(file string) (seen []observation, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var seen []observation
 	if err := json.Unmarshal(data, &seen); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	return seen, nil
+}
+
+// withReplica calls fn with the newest state of a storage directory.
+func withReplica(dir string, fn func(*database.View) error) (err error) {
 	codec, err := database.Detect(dir, nil)
 	if err != nil {
 		return err
@@ -59,6 +95,10 @@ func compare(dir, file string, w io.Writer) (err error) {
 		return err
 	}
 	defer view.Close()
+	return fn(view)
+}
+
+func compare(view *database.View, seen []observation, w io.Writer) error {
 	different := 0
 	for _, o := range seen {
 		root, err := view.RootAt(o.Size)

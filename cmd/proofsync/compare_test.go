@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/proofsync/proofsync/pkg/api"
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
 )
@@ -83,6 +86,46 @@ func TestObserveSaysWhoDoesNotAnswer(t *testing.T) {
 	} {
 		if code, _, errs := execute(t, strings.Fields(args)...); code == 0 || !strings.Contains(errs, want) {
 			t.Errorf("%s: exit code %d, %s", args, code, errs)
+		}
+	}
+}
+
+// answering is the HTTP API of a directory.
+func answering(t *testing.T, dir string) (url string) {
+	t.Helper()
+	db, err := database.Open(dir, database.Options{Codec: operation.NewCodec(operation.Any, operation.Fixed)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := api.New(api.Options{DB: db})
+	server := httptest.NewServer(a.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		if err := errors.Join(a.Shutdown(context.Background()), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.URL
+}
+
+func TestCompareReads(t *testing.T) {
+	const a, b, c = `{"key":"a","value":"1"}`, `{"key":"b","value":"2"}`, `{"key":"b","value":"3"}`
+	ours := imported(t, a, b)
+	for _, tc := range []struct {
+		name, dir, url string
+		code           int
+		want           string
+	}{
+		{"the same log", ours, answering(t, imported(t, a, b)), 0, "has our value, proven under our root"},
+		{"a newer one, at our size", ours, answering(t, imported(t, a, b, c)), 0, "has our value, proven under our root"},
+		{"another one of the same size", ours, answering(t, imported(t, a, c)), 1, "not proven"},
+		{"an older one", ours, answering(t, imported(t, a)), 1, "beyond"},
+		{"nobody there", ours, "http://127.0.0.1:1", 1, "127.0.0.1:1"},
+		{"no address", ours, "nowhere", 2, "http://host:port"},
+	} {
+		code, out, errs := execute(t, "compare", "--storage-dir", tc.dir, "--wait", "50ms", "--read", tc.url)
+		if code != tc.code || !strings.Contains(out+errs, tc.want) {
+			t.Errorf("%s: exit code %d, %s%s", tc.name, code, out, errs)
 		}
 	}
 }

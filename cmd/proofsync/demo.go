@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,9 +11,9 @@ import (
 
 func newDemo() *cobra.Command {
 	var (
-		o      demo.Options
-		asJSON bool
-		logs   logging
+		o    demo.Options
+		out  output
+		logs logging
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -26,7 +24,7 @@ It needs no network but loopback, ends by itself and removes what it made. The
 exit code is 0 only if all roots came out the same and the tampering was refused.`,
 		Example: `  proofsync demo
   proofsync demo --rounds 30 --interval 1s
-  proofsync demo --json | jq .root`,
+  proofsync demo --output json | jq .root`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Rounds < 1 || o.Rounds > 10_000 {
@@ -40,24 +38,24 @@ exit code is 0 only if all roots came out the same and the tampering was refused
 				return err
 			}
 			o.Logger = log
-			out := cmd.OutOrStdout()
-			if asJSON {
+			std := cmd.OutOrStdout()
+			if out.json {
 				o.Out = cmd.ErrOrStderr() // standard output is for the summary
 			} else {
-				o.Out = out
+				o.Out = std
 			}
 			o.Live = isTerminal(o.Out)
 			s, err := demo.Run(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(out, s)
+			if out.json {
+				return printJSON(std, s)
 			}
-			_, err = fmt.Fprintf(out, "%-10s %d records, %d operations, %d edits, 1 tampered answer refused, three equal roots, in %.1fs\n",
+			_, err = fmt.Fprintf(std, "%-10s %d records, %d operations, %d edits, 1 tampered answer refused, three equal roots, in %.1fs\n",
 				"summary", s.Records, s.Size, s.Rounds, s.Seconds)
 			if s.Directory != "" && err == nil {
-				_, err = fmt.Fprintf(out, "%-10s %s (try: proofsync inspect %s/client-a)\n", "kept", s.Directory, s.Directory)
+				_, err = fmt.Fprintf(std, "%-10s %s (try: proofsync inspect %s/client-a)\n", "kept", s.Directory, s.Directory)
 			}
 			return err
 		},
@@ -65,17 +63,7 @@ exit code is 0 only if all roots came out the same and the tampering was refused
 	cmd.Flags().IntVar(&o.Rounds, "rounds", demo.DefaultRounds, "edits shown")
 	cmd.Flags().DurationVar(&o.Interval, "interval", 400*time.Millisecond, "time between edits")
 	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave the storage directories behind")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a summary as JSON, the narration to standard error")
+	out.register(cmd, "a summary as one document, the narration to standard error")
 	logs.register(cmd, "error")
 	return cmd
-}
-
-// isTerminal says whether w is one, so that rows can be overwritten.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }

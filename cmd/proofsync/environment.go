@@ -21,7 +21,7 @@ func fromEnvironment(cmd *cobra.Command, flags ...string) {
 		f.Usage += " [" + variable(name) + "]"
 		if text := os.Getenv(variable(name)); text != "" {
 			f.DefValue = text
-			_ = f.Value.Set(text) // takes any text; commands check it
+			_ = f.Value.Set(text) // commands check it, and checkEnvironment
 		}
 	}
 }
@@ -54,6 +54,11 @@ func checkEnvironment(cmd *cobra.Command) error {
 	}
 	if err := config.CheckEnvironment(); err != nil {
 		return &usageError{err}
+	}
+	if text := os.Getenv(variable("output")); text != "" {
+		if err := new(output).Set(text); err != nil {
+			return usagef("%s %.40q: %w", variable("output"), text, err)
+		}
 	}
 	return nil
 }

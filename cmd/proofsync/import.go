@@ -19,7 +19,7 @@ func newImport() *cobra.Command {
 	var (
 		dir, format, floor string
 		batch              int
-		asJSON             bool
+		out                output
 		codec              codecFlags
 		logs               logging
 	)
@@ -78,7 +78,7 @@ changes nothing. The storage directory must not be in use by a server.`,
 			}
 			t := importTarget{dir: dir, exists: exists, options: database.Options{Codec: c, CreateIfMissing: true, Logger: log}}
 			return t.load(cmd.Context(), o, func(db *database.DB, r importer.Result) error {
-				return printImport(cmd, db, r, asJSON)
+				return printImport(cmd, db, r, out.json)
 			})
 		},
 	}
@@ -87,7 +87,7 @@ changes nothing. The storage directory must not be in use by a server.`,
 	cmd.Flags().StringVar(&format, "format", "", "format of all files: jsonl or csv (by the file's name; jsonl for standard input)")
 	cmd.Flags().IntVarP(&batch, "batch-size", "b", importer.DefaultBatchSize, "most writes in one commit")
 	cmd.Flags().StringVar(&floor, "floor-policy", "keep", "inactivity floor of an immutable database: keep or retain:N")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	out.register(cmd, "the result as one document")
 	complete(cmd, "format", "jsonl", "csv")
 	complete(cmd, "floor-policy", "keep", "retain:")
 	fromEnvironment(cmd, "floor-policy")

@@ -10,30 +10,31 @@ import (
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
 )
 
 func newInspect() *cobra.Command {
-	var asJSON bool
+	var out output
 	cmd := &cobra.Command{
 		Use:   "inspect DIR",
 		Short: "show what a storage directory holds",
 		Long: `Show format, family and encoding, the published state, a sync in progress and
 the disk space of a storage directory of a server or a client that no process holds.`,
 		Example: `  proofsync inspect ./data
-  proofsync inspect --json ./data | jq .root`,
+  proofsync inspect --output json ./data | jq .root`,
 		Args: exactly("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := inspect(args[0])
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if out.json {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
 			return r.print(newTable(cmd.OutOrStdout()))
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	out.register(cmd, "what is printed, as one document")
 	return cmd
 }
 
@@ -88,6 +89,9 @@ func inspect(path string) (r inspection, err error) {
 
 func (r *inspection) read(path string, codec operation.Codec) (err error) {
 	db, err := database.Open(path, database.Options{Codec: codec, ReadOnly: true})
+	if locked, ok := errors.AsType[*store.LockedError](err); ok {
+		return fmt.Errorf("%w (proofsync status -d asks it)", locked)
+	}
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,17 +74,28 @@ func newRoot() *cobra.Command {
 		Use:   "proofsync",
 		Short: "verified replicas of an authenticated database",
 		Long: `proofsync is the operator's tool of an authenticated database and its verified
-replicas. The database is served by the command server and followed by client.`,
+replicas. The database is served by the command server and followed by client.
+
+Most commands ask a running process, by the address of its HTTP API (--url) or by
+its storage directory (--storage-dir), in which it listens on ` + socketName + `. A
+directory that no process holds is read, and written, directly.
+
+The variables ` + variable("url") + `, ` + variable("storage-dir") + `, ` + variable("token-file") + `
+and ` + variable("output") + ` stand for the flags of these names, and NO_COLOR turns colour
+off. Exit codes: 0, 1 for failures, 2 for mistakes in arguments and variables.`,
 		Example: `  proofsync demo
   proofsync import --storage-dir ./data people.jsonl
   proofsync get --storage-dir ./data alice
-  proofsync inspect ./data`,
+  proofsync status --url http://127.0.0.1:8082
+  proofsync watch --url http://127.0.0.1:8082`,
 		Version:       telemetry.Build().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+
+		SuggestionsMinimumDistance: 2,
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q: import, get, inspect, observe, compare, demo, bench, completion or help expected", args[0])
+				return usagef("unknown command %q%s (see proofsync --help)", args[0], similar(cmd, args[0]))
 			}
 			return nil
 		},
@@ -96,11 +106,36 @@ replicas. The database is served by the command server and followed by client.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newImport(), newGet(), newInspect(), newObserve(), newCompare(), newDemo(), newBench())
-	for _, cmd := range root.Commands() {
-		cmd.DisableFlagsInUseLine = true
+	for _, g := range groups() {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title + ":"})
+		for _, cmd := range g.commands {
+			cmd.GroupID, cmd.DisableFlagsInUseLine = g.id, true
+			root.AddCommand(cmd)
+		}
 	}
 	return root
+}
+
+// group are commands that the help shows together.
+type group struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+func groups() []group {
+	return []group{
+		{"data", "Read and write", []*cobra.Command{newGet(), newList(), newPut(), newDelete(), newImport(), newWatch(), newLog(), newVerify()}},
+		{"operate", "Operate", []*cobra.Command{newStatus(), newInspect(), newObserve(), newCompare()}},
+		{"try", "Try it", []*cobra.Command{newDemo(), newBench()}},
+	}
+}
+
+// similar suggests commands for one that does not exist.
+func similar(cmd *cobra.Command, name string) string {
+	if s := cmd.SuggestionsFor(name); len(s) > 0 {
+		return ", did you mean " + strings.Join(s, " or ") + "?"
+	}
+	return ""
 }
 
 // exactly wants the named arguments and no others.
@@ -147,11 +182,4 @@ func (l *logging) logger(cmd *cobra.Command) (*slog.Logger, error) {
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	// It fails for a flag that does not exist only; a test completes them all.
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// printJSON writes one indented document.
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,16 +30,6 @@ func requireStorage(dir string) error {
 		return usagef("--storage-dir is missing: the directory of the database expected, here or in %s", variable("storage-dir"))
 	}
 	return nil
-}
-
-// openRead opens an existing database of whatever family and encoding for
-// reading. It fails while a process holds the directory, with that one's name.
-func openRead(dir string, log *slog.Logger) (*database.DB, error) {
-	codec, err := database.Detect(dir, nil)
-	if err != nil {
-		return nil, err
-	}
-	return database.Open(dir, database.Options{Codec: codec, ReadOnly: true, Logger: log})
 }
 
 // codecFlags are --db and --encoding. They say what to make; of a directory

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait of a script; only a failing test waits for it.
+const patience = 20 * time.Second
+
+// processes are the background processes of a script, by name.
+type processes map[string]*exec.Cmd
+
+// processesKey is where a script keeps them.
+type processesKey struct{}
+
+// scriptStart is
+//
+//	start NAME PROGRAM [ARG...]
+//
+// It runs a program in the background, with standard output in NAME.out and
+// standard error in NAME.log, until "stop NAME" or the end of the script.
+func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: start NAME PROGRAM [ARG...]")
+	}
+	running := ts.Value(processesKey{}).(processes)
+	cmd := exec.Command(filepath.Join(ts.Getenv("PROGRAMS"), args[1]), args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"GORACE=" + ts.Getenv("GORACE"), "TMPDIR=" + ts.Getenv("WORK"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+	for suffix, to := range map[string]*io.Writer{".out": &cmd.Stdout, ".log": &cmd.Stderr} {
+		f, err := os.Create(ts.MkAbs(args[0] + suffix))
+		ts.Check(err)
+		defer f.Close()
+		*to = f
+	}
+	ts.Check(cmd.Start())
+	running[args[0]] = cmd
+	ts.Defer(func() {
+		if running[args[0]] == cmd {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+}
+
+// scriptStop is
+//
+//	stop NAME
+//
+// It asks a process to end, which has to do so with exit code 0.
+func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+	running := ts.Value(processesKey{}).(processes)
+	if neg || len(args) != 1 || running[args[0]] == nil {
+		ts.Fatalf("usage: stop NAME")
+	}
+	cmd := running[args[0]]
+	delete(running, args[0])
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("%s: %v\n%s", args[0], err, ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// scriptAwait is
+//
+//	await FILE REGEXP [VAR]
+//
+// It waits until a file matches; VAR becomes the first group of the last match.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: await FILE REGEXP [VAR]")
+	}
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	var text []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		text, _ = os.ReadFile(ts.MkAbs(args[0])) // it may come yet
+		all := re.FindAllSubmatch(text, -1)
+		if all == nil {
+			continue
+		}
+		if len(args) == 3 {
+			ts.Setenv(args[2], string(all[len(all)-1][1]))
+		}
+		return
+	}
+	ts.Fatalf("no %q in %s:\n%s", args[1], args[0], text)
+}
+
+// scriptSocket is
+//
+//	socket FILE
+//
+// It waits for a socket that only its owner may open.
+func scriptSocket(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: socket FILE")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		info, err := os.Stat(ts.MkAbs(args[0]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		ts.Check(err)
+		if want := fs.ModeSocket | 0o600; info.Mode() != want {
+			ts.Fatalf("%s has mode %s, want %s", args[0], info.Mode(), want)
+		}
+		return
+	}
+	ts.Fatalf("no %s", args[0])
+}
