@@ -86,7 +86,7 @@ func TestOurClientFollowsReferenceServer(t *testing.T) {
 			theirDir, dir := t.TempDir(), t.TempDir()
 			server := referenceServer(t, theirDir, port, family, "50ms", test.server...)
 			client := start(t, programs.ourClient, append([]string{
-				"--db", family, "-s", "127.0.0.1:" + port, "-m", "0", "-d", dir, "-t", "50ms", "-i", "200ms",
+				"--db", family, "-s", "127.0.0.1:" + port, "-m", "0", "--http-port", "0", "-d", dir, "-t", "50ms", "-i", "200ms",
 			}, test.client...)...)
 			states := completed(t, client, followed)
 			mustBeCommitted(t, server, states)
@@ -113,7 +113,7 @@ func TestOurClientGoesOnAfterKills(t *testing.T) {
 			server := referenceServer(t, theirDir, port, family.String(), "50ms", "-i", "3000")
 			follow := func(args ...string) *process {
 				return start(t, programs.ourClient, append([]string{
-					"--db", family.String(), "-s", "127.0.0.1:" + port, "-m", "0", "-d", dir, "-t", "50ms", "-i", "50ms",
+					"--db", family.String(), "-s", "127.0.0.1:" + port, "-m", "0", "--http-port", "0", "-d", dir, "-t", "50ms", "-i", "50ms",
 				}, args...)...)
 			}
 			// The first kill comes during the first sync, which small requests one at a time make long.
@@ -157,7 +157,7 @@ func TestOurClientNamesTheFamilyOfAForeignServer(t *testing.T) {
 	needReference(t)
 	port := freePort(t)
 	referenceServer(t, t.TempDir(), port, "keyless", "50ms")
-	client := start(t, programs.ourClient, "-s", "127.0.0.1:"+port, "-m", "0", "-d", t.TempDir(), "-t", "50ms", "-i", "50ms")
+	client := start(t, programs.ourClient, "-s", "127.0.0.1:"+port, "-m", "0", "--http-port", "0", "-d", t.TempDir(), "-t", "50ms", "-i", "50ms")
 	client.await(ourMismatch, 1)
 	eventually(t, "the mismatch shows in the metrics", func() bool {
 		return metric(t, client, "proofsync_sync_mismatch") == 1

@@ -30,7 +30,7 @@ func TestReferenceClientFollowsOurServer(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dir, theirDir := t.TempDir(), t.TempDir()
-			flags := []string{"--db", test.family.String(), "-m", "0", "-d", dir}
+			flags := []string{"--db", test.family.String(), "-m", "0", "--http-port", "0", "-d", dir}
 			server := start(t, programs.ourServer, slices.Concat(flags, []string{"-p", "0", "-t", "50ms"}, test.server)...)
 			address := server.await(ourListening, 1)[0][1]
 			follow := slices.Concat([]string{"--family", test.family.String(), "-s", address, "-d", theirDir, "-t", "50ms", "-i", "200ms"}, test.client)
