@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -18,6 +17,9 @@ import (
 // back: for a turn, a first sync or a restart.
 const retryAfter = 1
 
+// maxEcho is the longest key that a problem repeats, in bytes.
+const maxEcho = 1 << 10
+
 // fail answers with a problem. err is a *document.Problem, or what the
 // database says.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -26,7 +28,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// Whoever asked is gone; net/http needs an end, not an answer.
 		p = document.NewProblem(document.CodeTimeout, "the request ended before its answer was ready")
 	}
-	body, err := json.Marshal(p)
+	if len(p.Key) > maxEcho {
+		p.Key = "" // who sent it has it
+	}
+	body, err := document.Marshal(p)
 	if err != nil { // a problem is strings and numbers
 		panic(err)
 	}

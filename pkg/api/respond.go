@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -101,7 +100,7 @@ func respond(w http.ResponseWriter, r *http.Request, h *head, body []byte) {
 // respondOften is respond for documents that differ under the same root: they
 // have no tag and are not to be kept.
 func respondOften(w http.ResponseWriter, r *http.Request, h *document.Head, doc any) error {
-	body, err := json.Marshal(doc)
+	body, err := document.Marshal(doc)
 	if err != nil {
 		return err
 	}
@@ -111,7 +110,7 @@ func respondOften(w http.ResponseWriter, r *http.Request, h *document.Head, doc 
 		hs["Proofsync-Root"] = []string{h.Root}
 		hs["Proofsync-Size"] = []string{strconv.FormatUint(h.Size, 10)}
 	}
-	send(w, r, append(body, '\n'))
+	send(w, r, body)
 	return nil
 }
 

@@ -10,7 +10,21 @@
 // Unknown members must be ignored: later versions add some.
 package document
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Marshal writes a document as JSON that people can copy links out of: nothing
+// is escaped that JSON does not ask for. It ends with a line break.
+func Marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
 
 // Head names a published state: everything in a document with a Head was read
 // under this root.
