@@ -51,6 +51,6 @@ COPY --from=build --chown=65532:65532 /out/data /data
 # In a container, the loopback address reaches nobody.
 ENV PROOFSYNC_HOST=0.0.0.0
 USER 65532:65532
-EXPOSE 8080 9090 9091
+EXPOSE 8080 8081 8082 9090 9091
 # docker run IMAGE server …, docker run IMAGE client …
 CMD ["/usr/local/bin/proofsync"]

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 func main() {
@@ -96,7 +97,7 @@ func server() dashboard {
 			q(`proofsync_database_start_location`+of+` and on (namespace, pod) proofsync_serve_connections`, "start")),
 		series("Demonstration operations", "", "ops", q(`rate(proofsync_generator_operations_total`+of+`[$__rate_interval])`, "{{pod}}")),
 	}
-	return newDashboard("proofsync-server", "proofsync / Server", "proofsync_serve_connections", append(panels, engine("proofsync_serve_connections")...)...)
+	return newDashboard("proofsync-server", "proofsync / Server", "proofsync_serve_connections", slices.Concat(panels, pushed(), writes(), httpAPI("proofsync_serve_connections"), engine("proofsync_serve_connections"))...)
 }
 
 func client() dashboard {
@@ -127,7 +128,7 @@ func client() dashboard {
 		series("Refuted, forked, mismatched", "", "none", q(`proofsync_sync_verification_failures_total`+of, "refuted {{pod}}"), q(`proofsync_sync_forked`+of, "forked {{pod}}"), q(`proofsync_sync_mismatch`+of, "mismatched {{pod}}")),
 		series("Rebuilds and missing links", "", "none", q(`proofsync_sync_rebuilds_total`+of, "rebuilds {{pod}}"), q(`proofsync_sync_history_links_missing_total`+of, "links missing {{pod}}"), q(`proofsync_sync_target_regressions_total`+of, "targets that went back {{pod}}")),
 	}
-	return newDashboard("proofsync-client", "proofsync / Client", "proofsync_sync_iterations_total", append(panels, engine("proofsync_sync_iterations_total")...)...)
+	return newDashboard("proofsync-client", "proofsync / Client", "proofsync_sync_iterations_total", slices.Concat(panels, following(), httpAPI("proofsync_sync_iterations_total"), engine("proofsync_sync_iterations_total"))...)
 }
 
 // engine are the panels of storage engine and runtime, for the pods that have the metric.

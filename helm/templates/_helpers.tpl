@@ -275,6 +275,11 @@ spec:
           readOnly: true
         {{- end }}
         {{- end }}
+        {{- if (default (dict) $w.writes).existingSecret }}
+        - name: writes
+          mountPath: /etc/proofsync/writes
+          readOnly: true
+        {{- end }}
         {{- with $w.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -291,6 +296,16 @@ spec:
       secret:
         secretName: {{ $s.existingSecret }}
         defaultMode: 0440
+    {{- end }}
+    {{- end }}
+    {{- with default (dict) $w.writes }}
+    {{- if .existingSecret }}
+    - name: writes
+      secret:
+        secretName: {{ .existingSecret }}
+        defaultMode: 0440
+        items:
+          - {key: {{ .key | quote }}, path: token}
     {{- end }}
     {{- end }}
     {{- with $w.extraVolumes }}
@@ -330,8 +345,34 @@ follows from the pod's.
 */}}
 {{- define "proofsync.serverConfig" -}}
 {{- $w := .Values.server -}}
-{{- $own := dict "host" (include "proofsync.host" .) "storageDir" "/data/db" "port" 8080 "metricsPort" 9090 "shutdownTimeout" (printf "%ds" (sub $w.terminationGracePeriodSeconds 5)) -}}
-{{- mergeOverwrite $own $w.config | toJson -}}
+{{- $own := dict "host" (include "proofsync.host" .) "storageDir" "/data/db" "port" 8080 "metricsPort" 9090 "httpPort" 8081 "shutdownTimeout" (printf "%ds" (sub $w.terminationGracePeriodSeconds 5)) -}}
+{{- if $w.writes.existingSecret }}{{ $_ := set $own "writeTokenFile" "/etc/proofsync/writes/token" }}{{ end -}}
+{{- $config := mergeOverwrite $own $w.config -}}
+{{- $_ := set $config "httpPort" (include "proofsync.httpPort" $config) -}}
+{{- if and $w.writes.existingSecret (eq $config.httpPort "off") }}{{ fail "server.writes.existingSecret: nobody can write over HTTP, server.config.httpPort is off" }}{{ end -}}
+{{- $config | toJson -}}
+{{- end -}}
+
+{{/* The port of the HTTP API as text, or off, which YAML reads as false. */}}
+{{- define "proofsync.httpPort" -}}
+{{- if has (toString .httpPort) (list "false" "off") -}}off{{- else -}}{{ include "proofsync.text" .httpPort }}{{- end -}}
+{{- end -}}
+
+{{/* What the services of both kinds may say beside their ports. */}}
+{{- define "proofsync.serviceType" -}}
+type: {{ .service.type }}
+{{- with include "proofsync.ipFamilies" .root | trim }}
+{{ . }}
+{{- end }}
+{{- with .service.loadBalancerClass }}
+loadBalancerClass: {{ . }}
+{{- end }}
+{{- with .service.loadBalancerSourceRanges }}
+loadBalancerSourceRanges: {{ toJson . }}
+{{- end }}
+{{- with .service.externalTrafficPolicy }}
+externalTrafficPolicy: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* The groups of clients, complete: each entry over `client`, with defaults and addresses. */}}
@@ -347,7 +388,7 @@ follows from the pod's.
 {{- $_ := set $w "persistence" (mergeOverwrite $persistence (default (dict) $entry.persistence)) -}}
 {{- if not (hasKey $w "replicas") }}{{ $_ := set $w "replicas" 1 }}{{ end -}}
 {{- if and $w.persistence.enabled (ne (int $w.replicas) 1) }}{{ fail (printf "clients[%d].replicas: %q has a claim, so it has exactly one replica" $i $entry.name) }}{{ end -}}
-{{- $own := dict "host" (include "proofsync.host" $root) "storageDir" "/data/db" "metricsPort" 9091 "shutdownTimeout" (printf "%ds" (sub $w.terminationGracePeriodSeconds 5)) -}}
+{{- $own := dict "host" (include "proofsync.host" $root) "storageDir" "/data/db" "metricsPort" 9091 "httpPort" 8082 "shutdownTimeout" (printf "%ds" (sub $w.terminationGracePeriodSeconds 5)) -}}
 {{- if $w.servers -}}
 {{- $_ := set $own "server" $w.servers -}}
 {{- else if $root.Values.server.enabled -}}
@@ -360,6 +401,9 @@ follows from the pod's.
 {{- with $root.Values.server.config.encoding }}{{ $_ := set $own "encoding" . }}{{ end -}}
 {{- end -}}
 {{- $_ := set $w "config" (mergeOverwrite $own $w.config) -}}
+{{- $_ := set $w.config "httpPort" (include "proofsync.httpPort" $w.config) -}}
+{{- /* Whether there is a service to read from. */ -}}
+{{- $_ := set $w "http" (and $w.service.enabled (ne $w.config.httpPort "off") (ne (toString $w.config.once) "true")) -}}
 {{- $out = append $out $w -}}
 {{- end -}}
 {{- dict "list" $out | toJson -}}
@@ -384,5 +428,17 @@ follows from the pod's.
     - podSelector:
         matchLabels:
           {{- include "proofsync.selector" (dict "root" $ "component" "test") | nindent 10 }}
+  {{- end }}
+{{- end }}
+{{- define "proofsync.httpIngress" }}
+- ports:
+    - {port: http, protocol: TCP}
+  {{- with .from }}
+  from:
+    {{- toYaml . | nindent 4 }}
+    # helm test
+    - podSelector:
+        matchLabels:
+          {{- include "proofsync.selector" (dict "root" $.root "component" "test") | nindent 10 }}
   {{- end }}
 {{- end }}

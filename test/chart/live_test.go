@@ -3,6 +3,7 @@ package chart
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,9 @@ const (
 	scrapes  = 16
 	interval = 15 * time.Second
 )
+
+// secret is the token of who may write.
+const secret = "a-token-of-a-test"
 
 // TestQueriesHaveData runs every query of every dashboard, and every metric that
 // an alert names, in Prometheus's own engine on what a server and a client export.
@@ -145,16 +149,26 @@ func live(t *testing.T) []sampled {
 	if out, msg, ok := run(t, nil, "go", "build", "-o", bin, root+"/cmd/server", root+"/cmd/client"); !ok {
 		t.Fatalf("go build: %s%s", out, msg)
 	}
-	addrs := start(t, filepath.Join(bin, "server"), 2, "--port", "0", "--op-interval", "50ms")
-	metrics, sync := addrs[0], addrs[1]
-	of := map[string]string{
-		"server": metrics,
-		"client": start(t, filepath.Join(bin, "client"), 1, "--server", sync, "--sync-interval", "50ms")[0],
+	token := filepath.Join(bin, "token")
+	if err := os.WriteFile(token, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, filepath.Join(bin, "server"), 3, "--port", "0", "--op-interval", "50ms", "--write-token-file", token)
+	client := start(t, filepath.Join(bin, "client"), 2, "--server", server["server"], "--sync-interval", "50ms", "--follow")
+	of := map[string]string{"server": server["metrics"], "client": client["metrics"]}
+	for _, addr := range []string{server["HTTP"], client["HTTP"]} {
+		watch(t, addr)
 	}
 
 	byName := make(map[string]*sampled)
 	for i := range scrapes {
 		time.Sleep(100 * time.Millisecond) // so that counters move between two scrapes
+		for _, addr := range []string{server["HTTP"], client["HTTP"]} {
+			for _, path := range []string{"/", "/v1/status", "/v1/keys?limit=3&values=true", "/v1/keys/" + strings.Repeat("A", 43) + "?proof=true", "/v1/operations?start=0&limit=3", "/v1/commits?limit=2"} {
+				ask(t, http.MethodGet, addr, path, "")
+			}
+		}
+		ask(t, http.MethodPost, server["HTTP"], "/v1/batches", fmt.Sprintf(`{"bytes":"utf8","writes":[{"key":"%032d","value":"%032d"}]}`, i, i))
 		for pod, addr := range of {
 			for line := range strings.Lines(scrape(t, addr)) {
 				if strings.HasPrefix(line, "#") {
@@ -186,10 +200,11 @@ func live(t *testing.T) []sampled {
 }
 
 // start runs a service on free ports until the test ends, and returns the first
-// count addresses it logs that it listens on.
-func start(t *testing.T, program string, count int, args ...string) []string {
+// count addresses that it logs it listens on, by the first word of what it says:
+// metrics, server (the sync protocol), HTTP.
+func start(t *testing.T, program string, count int, args ...string) map[string]string {
 	t.Helper()
-	args = append(args, "--metrics-port", "0", "--log-format", "json", "--storage-dir", filepath.Join(t.TempDir(), "db"))
+	args = append(args, "--metrics-port", "0", "--http-port", "0", "--log-format", "json", "--storage-dir", filepath.Join(t.TempDir(), "db"))
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -202,11 +217,12 @@ func start(t *testing.T, program string, count int, args ...string) []string {
 	}
 	t.Cleanup(func() { _ = cmd.Wait() }) // interrupted; t.Context has ended
 	lines := bufio.NewScanner(logs)
-	var addrs []string
+	addrs := make(map[string]string)
 	for len(addrs) < count && lines.Scan() {
 		var line struct{ Msg, Addr string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Addr != "" && strings.Contains(line.Msg, "listening") {
-			addrs = append(addrs, line.Addr)
+			what, _, _ := strings.Cut(line.Msg, " ")
+			addrs[what] = line.Addr
 		}
 	}
 	if len(addrs) < count {
@@ -216,6 +232,57 @@ func start(t *testing.T, program string, count int, args ...string) []string {
 	go func() { defer close(done); _, _ = io.Copy(io.Discard, logs) }()
 	t.Cleanup(func() { <-done })
 	return addrs
+}
+
+// watch reads the changes of a process until the test ends.
+func watch(t *testing.T, addr string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/v1/watch?changes=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		resp, err := new(http.Client).Do(req) // without a timeout: the test's context ends it
+		if err != nil {
+			opened <- err
+			return
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode != http.StatusOK {
+			opened <- errors.New(resp.Status)
+			return
+		}
+		opened <- nil
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	t.Cleanup(func() { <-done })
+	if err := <-opened; err != nil {
+		t.Fatalf("watch %s: %v", addr, err)
+	}
+}
+
+// ask makes a request of the HTTP API; a key that is not there is an answer, and so is a part of the log that is not there any more.
+func ask(t *testing.T, method, addr, path, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	said, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusGone {
+		t.Fatalf("%s %s: %s, %v: %.300s", method, path, resp.Status, err, said)
+	}
 }
 
 func scrape(t *testing.T, addr string) string {
