@@ -63,6 +63,7 @@ type pushes struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{} // subscribed
+	told     uint64                // seq of the last publication that a round told of
 }
 
 func newPushes(db Database, m *Metrics) *pushes {
@@ -73,7 +74,7 @@ func newPushes(db Database, m *Metrics) *pushes {
 func (p *pushes) subscribe(c *session) (*publication, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	latest, _, err := p.refresh()
+	latest, err := p.refresh()
 	if err != nil {
 		return nil, err
 	}
@@ -96,26 +97,26 @@ func (p *pushes) remove(c *session) {
 
 // refresh takes note of what the database shows now. The mutex is held, so that
 // publications are in the order of their views.
-func (p *pushes) refresh() (latest *publication, fresh bool, err error) {
+func (p *pushes) refresh() (latest *publication, err error) {
 	v, err := p.db.View()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer v.Close()
 	target := targetOf(v)
 	latest = p.newest.Load()
 	if latest != nil && latest.target == target {
-		return latest, false, nil
+		return latest, nil
 	}
 	next := &publication{target: target, seq: 1}
 	if latest != nil {
 		next.seq = latest.seq + 1
 	}
 	if next.frame, err = wire.AppendFrame(nil, &wire.TargetPush{Target: target}); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	p.newest.Store(next)
-	return next, true, nil
+	return next, nil
 }
 
 // run pushes until ctx ends. While nobody is subscribed it only waits.
@@ -159,11 +160,14 @@ func (p *pushes) round() int {
 		p.mu.Unlock()
 		return -1
 	}
-	_, fresh, err := p.refresh()
-	if err != nil || !fresh { // a database that is being closed says so to those who ask
+	latest, err := p.refresh()
+	// A database that is being closed says so to those who ask. What is newest
+	// may have been found by a new subscriber: the others were not told of it.
+	if err != nil || latest.seq == p.told {
 		p.mu.Unlock()
 		return 0
 	}
+	p.told = latest.seq
 	told := make([]*session, 0, len(p.sessions))
 	for c := range p.sessions {
 		told = append(told, c)

@@ -372,3 +372,23 @@ func TestWhileALogGrowsSubscribersSeeItGrowOnly(t *testing.T) {
 		})
 	}
 }
+
+// A new subscriber finds the newest target by itself, possibly before the round
+// that would tell the others of it.
+func TestNewSubscriberHidesNothingFromTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, l := newGrowing(), newPipes()
+		start(t, db, Options{}, l)
+		first := dial(t, l, anyFixed)
+		first.subscribe(1)
+		time.Sleep(time.Second)
+		db.publish()
+		first.pushed(1) // the round is over, and the next one has to wait
+		db.publish()
+		second := dial(t, l, anyFixed)
+		newest := second.subscribe(2)
+		if p := first.pushed(1); p.Target != newest.Target {
+			t.Errorf("told of %v, the newest is %v", p.Target, newest.Target)
+		}
+	})
+}

@@ -6,7 +6,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,12 +13,15 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-
-	"github.com/proofsync/proofsync/pkg/database"
-	"github.com/proofsync/proofsync/pkg/document"
 )
 
-// TestScreenshots takes the pictures of the documentation, when asked to.
+// TestScreenshots takes the pictures of the documentation, when asked to: of our
+// own programs at work. Their data are checksums of the modules that we need and
+// of Go's source; what the cold sync fetches is made by the server's generator.
+//
+//	checksums --API--> server --sync--> client (in step)
+//	                   server --> a proxy that changes a byte
+//	generator -------> server --sync--> client (a cold sync under way)
 func TestScreenshots(t *testing.T) {
 	if os.Getenv("UPDATE_SCREENSHOTS") == "" {
 		t.Skip("UPDATE_SCREENSHOTS=1 takes them")
@@ -27,101 +29,60 @@ func TestScreenshots(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for curves to grow")
 	}
-	writer := serve(t, anyVariable, func() document.Status {
-		return document.Status{
-			Role: document.RoleServer, Version: "v1.4.0", State: document.StateServing, Ready: true,
-			Message: "the database is open, replicas are served on port 8080", Started: time.Now().Add(-26 * time.Hour),
-		}
-	})
-	writer.fill(280)
-	began := time.Now()
-	writer.age(func(i int) time.Time { // at a pace that rises and falls
-		return began.Add(-time.Duration(i) * (900 + time.Duration(700*math.Sin(float64(i)/12))) * time.Millisecond)
-	})
-	writer.put("alice", `{"name":"Alice","role":"Engineer"}`)
+	chromium(t)
+	bin := programs(t)
+	server, client := filepath.Join(bin, "server"), filepath.Join(bin, "client")
+	big := run(t, server, "-p", "0", "-i", "1000000", "-t", "0")
+	secret, file := token(t)
+	writer := run(t, server, "-p", "0", "-i", "0", "-t", "0", "--encoding", "variable", "--write-token-file", file)
+	author := newAuthor(t, writer.page(), secret)
+	module := author.modules("github.com/spf13/cobra")
+	replica := run(t, client, "-s", writer.await(syncAddress, patience), "--encoding", "variable", "--follow")
 
-	server := open(t, writer.near(), look{width: 1200, height: 900, scale: 1.5})
-	var syncing *site
-	syncing = serve(t, anyVariable, func() document.Status { return syncing.catchingUp() })
-	syncing.age(func(i int) time.Time { return syncing.clock().Add(-time.Duration(16*i+3) * time.Second) })
-	syncing.bulk()
-	client := open(t, syncing.near(), look{width: 1200, height: 900, scale: 1.5, dark: true})
-	var instep *site
-	instep = serve(t, anyVariable, func() document.Status { return instep.inStep() })
-	instep.fill(25)
-	instep.age(func(i int) time.Time { return began.Add(-time.Duration(7*i*i+4) * time.Second) })
-	instep.put("alice", `{"name":"Alice","role":"Engineer"}`)
-	phone := open(t, instep.near(), look{width: 375, height: 812, scale: 2})
-	for _, b := range []*tab{server, client, phone} {
-		b.started()
+	// Long enough for a curve, and until the large database is made.
+	const pace = 400 * time.Millisecond
+	began := time.Now()
+	author.sources(pace, func() bool { return big.said(syncAddress) != "" && time.Since(began) > 40*time.Second })
+	bigAddress := big.await(syncAddress, 4*time.Minute)
+
+	day := look{width: 1200, height: 900, scale: 1.5}
+	served := open(t, writer.page(), day)
+	phone := open(t, replica.page(), look{width: 390, height: 844, scale: 2})
+	served.started()
+	phone.started()
+	began = time.Now()
+	author.sources(pace, func() bool { return time.Since(began) > 15*time.Second })
+	if verdict, says := served.lookUp(module, "text"); verdict != "good" {
+		t.Fatalf("%s: %s", module, says)
 	}
-	for range 15 { // the curve of the lag falls
-		time.Sleep(800 * time.Millisecond)
-		syncing.bulk()
+	served.until("the newest commit in the table", `document.querySelector("#commits code").title === document.getElementById("root").textContent`)
+	served.save("status-server-light")
+	phone.until("that it is in step", fmt.Sprintf(`document.getElementById("state").dataset.state === "in_step" &&
+		document.getElementById("root").textContent === %q`, served.text("#root")))
+	if verdict, says := phone.lookUp("bufio/scan.go", "text"); verdict != "good" {
+		t.Fatal(says)
 	}
-	time.Sleep(1200 * time.Millisecond)
-	server.lookUp("alice", "text")
-	server.save("status-server-light")
-	client.save("status-client-syncing-dark")
-	phone.lookUp("alice", "text")
 	phone.save("status-phone")
 
-	writer.lie(func(e map[string]any) { e["value"] = "eyJuYW1lIjoiTWFsbG9yeSJ9" })
-	server.lookUp("alice", "text")
-	server.save("status-tampered")
-}
-
-// clock is twenty times too fast, so that minutes pass while the test waits.
-func (s *site) clock() time.Time { return s.began.Add(20 * time.Since(s.began)) }
-
-// catchingUp is the status of a client that gets nearer to its target.
-func (s *site) catchingUp() document.Status {
-	d := replica(document.StateSyncing, float64(s.size())/1_000_000)()
-	d.Time = s.clock()
-	return d
-}
-
-// inStep is the status of a client that has all there is.
-func (s *site) inStep() document.Status {
-	d := replica(document.StateInStep, 1)()
-	d.Target.End = s.size()
-	return d
-}
-
-func (s *site) size() uint64 {
-	v, err := s.db.View()
-	if err != nil {
-		s.t.Error(err)
-		return 0
+	tampered := open(t, flipper(t, writer.page()), day)
+	tampered.started()
+	if verdict, says := tampered.lookUp(module, "text"); verdict != "bad" {
+		t.Fatalf("%s with another byte: %s", module, says)
 	}
-	defer v.Close()
-	return v.Size()
-}
+	tampered.until("how long ago the last commit was", `document.getElementById("last").textContent.endsWith("ago")`)
+	tampered.save("status-tampered")
 
-// bulk is a commit of the size that a sync stores at once.
-func (s *site) bulk() {
-	s.t.Helper()
-	var b database.Batch
-	for range 41_000 {
-		s.keys++
-		b.Writes = append(b.Writes, database.Write{Key: fmt.Appendf(nil, "key %d", s.keys), Value: []byte("value")})
+	// A request at a time, so that there is time to look.
+	cold := run(t, client, "-s", bigAddress, "--batch-size", "50", "--max-outstanding-requests", "1")
+	night := day
+	night.dark = true
+	syncing := open(t, cold.page(), night)
+	syncing.started()
+	syncing.until("a third of the sync", `document.getElementById("progress").value > 0.33`)
+	syncing.save("status-client-syncing-dark")
+	if done := eval[float64](syncing, `document.getElementById("progress").value`); done > 0.8 {
+		t.Errorf("the sync was too fast for a picture: %.0f%%", 100*done)
 	}
-	if _, err := s.db.Apply(s.t.Context(), b); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// age gives the i-th newest commit another time.
-func (s *site) age(of func(i int) time.Time) {
-	f := func(path string, answer map[string]any) {
-		if path != "/v1/commits" {
-			return
-		}
-		for i, c := range answer["commits"].([]any) {
-			c.(map[string]any)["time"] = of(i).UTC()
-		}
-	}
-	s.tamper.Store(&f)
 }
 
 // save takes a picture of what the screen shows.

@@ -34,9 +34,6 @@ type site struct {
 	full      atomic.Bool  // nobody may watch
 	cut       func()       // ends every connection
 	extra     *http.ServeMux
-
-	began time.Time
-	keys  int // written by bulk
 }
 
 // serve starts a site over a new database. status may be nil: a server's.
@@ -46,7 +43,7 @@ func serve(t testing.TB, c operation.Codec, status func() document.Status) *site
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, db: db, extra: http.NewServeMux(), began: time.Now()}
+	s := &site{t: t, db: db, extra: http.NewServeMux()}
 	var a *api.API
 	a = api.New(api.Options{DB: db, Status: status, Page: page.Handler(page.Options{API: func() http.Handler { return a.Local() }})})
 	s.extra.Handle("/", a.Handler())
