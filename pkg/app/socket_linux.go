@@ -11,3 +11,12 @@ func onlyOwner(c syscall.RawConn) error {
 	}
 	return err
 }
+
+// descriptors is how many files and connections the process may have open; 0 if unknown.
+func descriptors() int {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return 0
+	}
+	return int(min(r.Cur, 1<<30))
+}

@@ -86,7 +86,8 @@ func (w *web) start(ctx context.Context) error {
 	w.api = api.New(o)
 	if w.port.Listener != nil {
 		w.exits.Log.Info("HTTP API and status page listening", "addr", w.port.Addr().String())
-		w.serve("HTTP API", w.port.Listener, w.api.Handler())
+		conns := newWebConns(w.port.Listener, w.connections())
+		w.serve("HTTP API", conns, conns.state, w.api.Handler())
 	}
 	path := filepath.Join(w.storage.DB.Path(), socketName)
 	l, err := listenSocket(ctx, path)
@@ -96,13 +97,25 @@ func (w *web) start(ctx context.Context) error {
 		w.exits.Log.Warn("no local socket: the operator's tool has to use the HTTP port", "path", path, "error", err)
 		return nil
 	}
-	w.serve("local API", l, w.api.Local())
+	w.serve("local API", l, nil, w.api.Local())
 	return nil
 }
 
-func (w *web) serve(name string, l net.Listener, h http.Handler) {
+// connections is the bound on those of the HTTP port. Half of the descriptors
+// is left to the database and to replicas.
+func (w *web) connections() int {
+	most := int(w.cfg.MaxHTTPConns)
+	if n := descriptors() / 2; n > 0 && n < most {
+		w.exits.Log.Warn("fewer HTTP connections than configured: the limit of open files is low", "limit", 2*n, "http_max_connections", n)
+		return n
+	}
+	return most
+}
+
+func (w *web) serve(name string, l net.Listener, state func(net.Conn, http.ConnState), h http.Handler) {
 	s := &http.Server{
-		Handler: h,
+		Handler:   h,
+		ConnState: state,
 		// Reading and writing of bodies is bounded by the API, which knows
 		// streams from documents.
 		ReadHeaderTimeout: min(w.cfg.RequestTimeout.D(), 10*time.Second),

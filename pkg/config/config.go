@@ -37,6 +37,7 @@ type Common struct {
 // HTTP is the HTTP API of either process.
 type HTTP struct {
 	MaxRequests    Count    `env:"HTTP_MAX_REQUESTS" envconfig:"HTTP_MAX_REQUESTS" default:"256" flag:"http-max-requests" min:"1" max:"1000000" desc:"most API requests in work at once; further ones wait a moment and are then refused"`
+	MaxHTTPConns   Count    `env:"HTTP_MAX_CONNECTIONS" envconfig:"HTTP_MAX_CONNECTIONS" default:"6144" flag:"http-max-connections" min:"1" max:"1000000" desc:"most connections to the HTTP port at once; the next one takes the place of one without a request, or is closed"`
 	MaxWatchers    Count    `env:"HTTP_MAX_WATCHERS" envconfig:"HTTP_MAX_WATCHERS" default:"4096" flag:"http-max-watchers" max:"1000000" desc:"most open watch streams; 0 allows none"`
 	Rate           Count    `env:"HTTP_RATE" envconfig:"HTTP_RATE" default:"0" flag:"http-rate" max:"1000000000" desc:"most API requests a second from everybody together; 0 sets no limit"`
 	RatePerHost    Count    `env:"HTTP_RATE_PER_HOST" envconfig:"HTTP_RATE_PER_HOST" default:"0" flag:"http-rate-per-host" max:"1000000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit"`
