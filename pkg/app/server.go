@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -86,6 +87,7 @@ type serving struct {
 	gen     *generator.Generator
 	batches *committer.Committer
 	serves  tasks
+	commits tasks
 	writes  tasks
 }
 
@@ -186,7 +188,7 @@ func (s *serving) serve(context.Context) error {
 	s.exits.Log.Info("database ready", "op_count", v.Size(), "root", v.Root())
 	v.Close()
 	s.serves.start("sync server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) }, s.exits.failed)
-	s.writes.start("batches", s.batches.Run, s.exits.failed) // those that came before have waited
+	s.commits.start("batches", s.batches.Run, s.exits.failed) // those that came before have waited
 	s.status.traffic.set(holds)
 	msg := "server listening and continuously adding operations"
 	if s.cfg.OpInterval == 0 {
@@ -202,16 +204,14 @@ func (s *serving) stop(ctx context.Context) error {
 	s.status.traffic.clear()
 	write, cancel := withShare(ctx, 0.5)
 	defer cancel()
-	err := s.writes.stop(write)
+	// The writer starts the other two: it ends first.
+	err := errors.Join(s.writes.stop(write), s.commits.stop(write))
 	drain, cancel := withShare(ctx, 0.8)
 	defer cancel()
 	if cut := s.server.Shutdown(drain); cut != nil {
 		s.exits.Log.Warn("clients cut off", "error", cut)
 	}
-	if e := s.serves.stop(ctx); err == nil {
-		err = e
-	}
-	return err
+	return errors.Join(err, s.serves.stop(ctx))
 }
 
 // withShare is ctx with a share of the time it has left.

@@ -264,7 +264,7 @@ func TestDeclaredLengthsCostNoMemory(t *testing.T) {
 	}
 	eventually(t, "everything sent was read", func() bool { return value(t, s.opts.Metrics.received) >= peers*sent })
 	// A read buffer, and what goroutines and the poller need.
-	if grown, most := int64(heap()-before), int64(peers*(DefaultMaxRequestBytes+16<<10)); grown > most {
+	if grown, most := int64(heap()-before), int64(peers*(DefaultMaxRequestBytes+24<<10)); grown > most {
 		t.Errorf("heap grew by %d bytes for %d frames that never end, want at most %d", grown, peers, most)
 	}
 }
