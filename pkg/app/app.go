@@ -92,6 +92,32 @@ func answer(err error, name string, cfg any, std Streams) int {
 // senders signal a process and its group.
 const signalPause = 500 * time.Millisecond
 
+// startGrace is how long after a signal a start may still take to be complete:
+// what has been started is then stopped in good order. A longer one is given up,
+// in the middle of opening a database if need be, which is made for that.
+const startGrace = time.Second
+
+// start starts the app. fx returns at once when a context ends, whatever is
+// still being started, so that of the signals is watched beside it.
+func start(signals context.Context, app *fx.App) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- app.Start(ctx) }()
+	select {
+	case err := <-started:
+		return err
+	case <-signals.Done():
+	}
+	select {
+	case err := <-started:
+		return err
+	case <-time.After(startGrace):
+		cancel()
+		return <-started
+	}
+}
+
 // run starts the app, waits for a signal or the app's own end, and stops it
 // within the timeout. A second signal, signalPause after the first or later,
 // kills.
@@ -103,7 +129,7 @@ func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
 	signals, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer restore()
 
-	if err := app.Start(signals); err != nil {
+	if err := start(signals, app); err != nil {
 		// fx has stopped what was started.
 		if signals.Err() != nil {
 			log.Info("stopped while starting")

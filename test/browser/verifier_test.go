@@ -44,7 +44,7 @@ func states(t testing.TB, c operation.Codec, sizes int) (list []state) {
 			answer := getJSON[document.Operations](t, s, fmt.Sprintf("/v1/operations?start=%d&limit=%d&proof=true", start, n))
 			st.Root, st.Size = answer.Root, answer.Size
 			// What the scripts are held to is itself held to pkg/verify.
-			trusted, err := verify.ParseRoot(answer.Root, answer.Size)
+			trusted, err := verify.ParseRoot(answer.Root, answer.Size, c.Family().String(), c.Encoding().String())
 			if err != nil {
 				t.Fatal(err)
 			}
