@@ -26,7 +26,30 @@ type Batch struct {
 	IdempotencyKey string
 	// Fingerprint is what tells two batches with the same name apart.
 	Fingerprint [32]byte
+	// Part is for batches that go under the name of something larger. The zero
+	// value: the batch is all there is.
+	Part Part
 }
+
+// Part says where a batch stands in a sequence of batches under one
+// idempotency key. A caller hands the parts in one after the other, and
+// the next one only when the last was answered. The sequence has one record:
+// how far it came. So it is forgotten as a whole, Options.Remember after its
+// last part was committed.
+type Part struct {
+	Index uint32 // from 0; MaxPart at most
+	More  bool   // this is not the last part
+	// Fingerprint of a batch covers everything up to and including its part.
+	// Prior is that of the part before; zero for the first, and if the Result
+	// of the part before says Skipped.
+	Prior [32]byte
+	// Earlier is what Result.Earlier will say: the sum of Result.Operations of
+	// the parts before.
+	Earlier uint64
+}
+
+// MaxPart is the largest index of a part.
+const MaxPart = 1<<31 - 1
 
 // MaxIdempotencyKey is the longest idempotency key in bytes.
 const MaxIdempotencyKey = 512
@@ -50,6 +73,11 @@ type Result struct {
 	database.Commit
 	Location uint64 // of the commit operation: Size-1
 	Replayed bool   // the idempotency key was known: nothing was written again
+	// Skipped: a later part of the sequence is known, so this one was committed,
+	// if it is the same: that shows when the last part that is known comes. Of
+	// the other fields only Replayed is set.
+	Skipped bool
+	Earlier uint64 // operations of the commits of earlier parts
 }
 
 var (
@@ -64,6 +92,12 @@ var (
 	ErrConditions = errors.New("a write has at most one condition, and a delete no value")
 	// ErrIdempotencyKey: the idempotency key is too long.
 	ErrIdempotencyKey = fmt.Errorf("idempotency key is longer than %d bytes", MaxIdempotencyKey)
+	// ErrKeysFull: as many idempotency keys are remembered as may be. None is
+	// forgotten before its time, so batches with a new one are refused until
+	// the time of others is over. Nothing was written.
+	ErrKeysFull = errors.New("too many idempotency keys are remembered, no new one is taken at the moment")
+	// ErrPart: the index of a part is too large, or a part has no idempotency key.
+	ErrPart = fmt.Errorf("parts have an idempotency key and an index up to %d", MaxPart)
 	// ErrPrecondition is matched by every *PreconditionError.
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrReused is matched by every *ReusedError.
@@ -136,9 +170,17 @@ func (e *PreconditionError) Error() string {
 func (e *PreconditionError) Is(target error) bool { return target == ErrPrecondition }
 
 // ReusedError: the idempotency key names another batch.
-type ReusedError struct{ Key string }
+type ReusedError struct {
+	Key    string
+	Detail string // what is different, if more is to say; "" else
+}
 
-func (e *ReusedError) Error() string { return fmt.Sprintf("%v: %.300q", ErrReused, e.Key) }
+func (e *ReusedError) Error() string {
+	if e.Detail == "" {
+		return fmt.Sprintf("%v: %.300q", ErrReused, e.Key)
+	}
+	return fmt.Sprintf("%v: %.300q: %s", ErrReused, e.Key, e.Detail)
+}
 
 // Is implements errors.Is.
 func (e *ReusedError) Is(target error) bool { return target == ErrReused }
@@ -151,6 +193,9 @@ func (b *Batch) alone() bool { return b.Metadata != nil || b.Floor != nil || b.I
 func (b *Batch) check(c operation.Codec) (bytes int, err error) {
 	if len(b.IdempotencyKey) > MaxIdempotencyKey {
 		return 0, ErrIdempotencyKey
+	}
+	if b.Part.Index > MaxPart || b.Part != (Part{}) && b.IdempotencyKey == "" {
+		return 0, ErrPart
 	}
 	immutable := c.Family() == operation.Immutable
 	if b.Floor != nil && !immutable {
@@ -173,6 +218,21 @@ func (b *Batch) check(c operation.Codec) (bytes int, err error) {
 	}
 	return bytes + len(b.Metadata), nil
 }
+
+// memory is about how many bytes a batch holds while it waits.
+func (b *Batch) memory() int64 {
+	n := int64(requestBytes + len(b.Metadata) + len(b.IdempotencyKey))
+	for i := range b.Writes {
+		w := &b.Writes[i]
+		n += writeBytes + int64(len(w.Key)+len(w.Value)+len(w.IfValue))
+	}
+	return n
+}
+
+const (
+	requestBytes = 512
+	writeBytes   = 96
+)
 
 func (w *Write) check(c operation.Codec, immutable bool) error {
 	conditions := 0

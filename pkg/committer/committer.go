@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
 )
@@ -35,13 +37,18 @@ type Options struct {
 	// MaxWaiting is how many batches may wait for their group; further calls
 	// of Commit wait for a place. Default 4096.
 	MaxWaiting int
+	// MaxWaitingBytes is how much memory the batches may take that wait or are
+	// in work; further calls of Commit wait. A larger batch waits until it is
+	// the only one. Default 64 MiB.
+	MaxWaitingBytes int64
 
 	// Remember is how long an idempotency key is known after its commit.
 	// Default 10 minutes.
 	Remember time.Duration
-	// MaxRemembered bounds the number of keys that are known. When it is
-	// reached the oldest are forgotten before their time. Default 100,000;
-	// one takes about 300 bytes of memory.
+	// MaxRemembered bounds the number of keys that are known. None is forgotten
+	// before its time: batches with more of them get ErrKeysFull. So at most
+	// MaxRemembered/Remember new keys are taken a second in the long run.
+	// Default 1,000,000; one takes about 125 bytes of memory.
 	MaxRemembered int
 
 	Logger  *slog.Logger // nil: discard
@@ -54,8 +61,9 @@ const (
 	DefaultMaxGroupBytes   = 8 << 20
 	DefaultMaxGroupBatches = 1024
 	DefaultMaxWaiting      = 4096
+	DefaultMaxWaitingBytes = 64 << 20
 	DefaultRemember        = 10 * time.Minute
-	DefaultMaxRemembered   = 100_000
+	DefaultMaxRemembered   = 1_000_000
 )
 
 func (o Options) withDefaults() Options {
@@ -69,6 +77,9 @@ func (o Options) withDefaults() Options {
 	number(&o.MaxGroupBatches, DefaultMaxGroupBatches)
 	number(&o.MaxWaiting, DefaultMaxWaiting)
 	number(&o.MaxRemembered, DefaultMaxRemembered)
+	if o.MaxWaitingBytes <= 0 {
+		o.MaxWaitingBytes = DefaultMaxWaitingBytes
+	}
 	if o.Remember <= 0 {
 		o.Remember = DefaultRemember
 	}
@@ -90,6 +101,7 @@ type Committer struct {
 	mem   *memory
 
 	queue   chan *request
+	room    *semaphore.Weighted // bytes of the batches that wait or are in work
 	started atomic.Bool
 	stopped chan struct{} // closed when Run has answered all that it took
 }
@@ -98,44 +110,22 @@ type Committer struct {
 // commits left there.
 func New(db *database.DB, o Options) (*Committer, error) {
 	o = o.withDefaults()
-	mem, err := loadMemory(db, o.Remember, o.MaxRemembered)
+	mem, err := loadMemory(db, &o)
 	if err != nil {
 		return nil, err
 	}
 	return &Committer{
 		db: db, codec: db.Codec(), opts: o, mem: mem,
-		queue: make(chan *request, o.MaxWaiting), stopped: make(chan struct{}),
+		queue: make(chan *request, o.MaxWaiting), room: semaphore.NewWeighted(o.MaxWaitingBytes),
+		stopped: make(chan struct{}),
 	}, nil
 }
-
-// request is a batch on its way through the committer.
-type request struct {
-	batch Batch
-	bytes int
-	state atomic.Int32 // waiting, then one of the others
-	done  chan struct{}
-
-	// Of Run until done is closed, and then nobody's to change.
-	result  Result
-	err     error
-	inGroup bool // err was decided by an earlier batch of the same group
-}
-
-const (
-	waiting = iota
-	taken   // by Run: it will be answered
-	givenUp // by its caller: Run leaves it out
-)
-
-// errNotQueued: the call that others were waiting for gave up before its
-// batch was queued.
-var errNotQueued = errors.New("not queued")
 
 // Commit applies a batch and returns when it is durable and readable.
 //
 // Errors that say that nothing was written: *WriteError, *PreconditionError,
-// ErrConditions, ErrIdempotencyKey, *ReusedError, database.ErrFloor, those of
-// package operation about metadata, and ErrClosed. When ctx ends, a batch that
+// ErrConditions, ErrIdempotencyKey, ErrPart, *ReusedError, ErrKeysFull,
+// database.ErrFloor, those of package operation about metadata, and ErrClosed. When ctx ends, a batch that
 // is in work already may still be committed, as it may with any other error: only the
 // same call with the same idempotency key, or a look at the keys, can tell.
 func (c *Committer) Commit(ctx context.Context, b Batch) (Result, error) {
@@ -156,68 +146,33 @@ func (c *Committer) commit(ctx context.Context, b Batch) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	held := min(b.memory(), c.opts.MaxWaitingBytes)
 	for {
-		r := &request{batch: b, bytes: bytes, done: make(chan struct{})}
+		r := &request{batch: b, bytes: bytes, held: held, waiters: 1, done: make(chan struct{})}
 		if b.IdempotencyKey == "" {
 			return c.submit(ctx, r)
 		}
-		known, other, err := c.mem.begin(r, time.Now())
+		seen, err := c.mem.begin(r)
 		switch {
 		case err != nil:
 			return Result{}, err
-		case known != nil:
-			return c.replay(known)
-		case other == nil:
+		case seen.skipped:
+			return Result{Replayed: true, Skipped: true}, nil
+		case seen.known != nil:
+			return c.replay(seen.known)
+		case seen.other == nil:
 			return c.submit(ctx, r)
 		}
-		res, err := c.await(ctx, other)
-		if !errors.Is(err, errNotQueued) {
+		res, err := c.await(ctx, seen.other)
+		switch {
+		case seen.same && !errors.Is(err, errNotQueued):
 			res.Replayed = err == nil
 			return res, err
+		case ctx.Err() != nil:
+			return Result{}, ctx.Err()
+		case errors.Is(err, ErrClosed):
+			return Result{}, err
 		}
-	}
-}
-
-// submit queues a request and waits for its answer.
-func (c *Committer) submit(ctx context.Context, r *request) (Result, error) {
-	var err error
-	select {
-	case <-c.stopped: // the queue may have room still
-		err = ErrClosed
-	default:
-		select {
-		case c.queue <- r:
-			return c.await(ctx, r)
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-c.stopped:
-			err = ErrClosed
-		}
-	}
-	c.mem.end(r)
-	r.err = errNotQueued
-	close(r.done)
-	return Result{}, err
-}
-
-func (c *Committer) await(ctx context.Context, r *request) (Result, error) {
-	select {
-	case <-r.done:
-		return r.result, r.err
-	case <-c.stopped:
-		// What Run took it has answered; what it did not take is not committed.
-		select {
-		case <-r.done:
-			return r.result, r.err
-		default:
-			return Result{}, ErrClosed
-		}
-	case <-ctx.Done():
-		// Others may be waiting for a batch that has an idempotency key.
-		if r.batch.IdempotencyKey == "" {
-			r.state.CompareAndSwap(waiting, givenUp)
-		}
-		return Result{}, ctx.Err()
 	}
 }
 
@@ -286,8 +241,7 @@ func (c *Committer) collect(ctx context.Context, carried []*request) (group, res
 			}
 		}
 		if !r.state.CompareAndSwap(waiting, taken) {
-			c.mem.end(r)
-			continue
+			continue // its caller has cleaned up
 		}
 		if !fits(r) {
 			return group, []*request{r}
@@ -304,8 +258,8 @@ var errNothing = errors.New("nothing to commit")
 func (c *Committer) apply(ctx context.Context, group []*request) (postponed []*request, err error) {
 	began := time.Now()
 	var merged *merger
-	var records []*record
-	var dropped []*record
+	var added []addition
+	var dropped []hash
 	// What was begun is finished: ctx says only that nothing more is.
 	commit, err := c.db.Update(context.WithoutCancel(ctx), func(v *database.View) (database.Batch, error) {
 		merged = newMerger(v)
@@ -324,13 +278,11 @@ func (c *Committer) apply(ctx context.Context, group []*request) (postponed []*r
 		}
 		for _, r := range group {
 			if r.err == nil && r.batch.IdempotencyKey != "" {
-				records = append(records, &record{
-					key: r.batch.IdempotencyKey, fingerprint: r.batch.Fingerprint, time: began, base: v.Size(),
-				})
+				added = append(added, c.mem.addition(&r.batch, v.Size()))
 			}
 		}
-		dropped = c.mem.toDrop(len(records), began)
-		b.Notes = notesOf(dropped, records)
+		dropped = c.mem.toDrop(len(added))
+		b.Notes = c.mem.notes(dropped, added, began)
 		return b, nil
 	})
 	refused := err != nil && (errors.Is(err, errNothing) || isRefusal(err))
@@ -350,31 +302,16 @@ func (c *Committer) apply(ctx context.Context, group []*request) (postponed []*r
 	c.opts.Metrics.batches.Observe(float64(merged.accepted))
 	c.opts.Metrics.seconds.Observe(time.Since(began).Seconds())
 	result := Result{Commit: commit, Location: commit.Size - 1}
-	for _, rec := range records {
-		rec.result = &result
-	}
-	c.mem.commit(dropped, records)
+	c.mem.commit(dropped, added, commit.Size)
+	c.opts.Metrics.remembered.Set(float64(c.mem.size()))
 	for _, r := range group {
 		if r.err == nil {
 			r.result = result
+			r.result.Earlier = r.batch.Part.Earlier
 		}
 	}
 	c.answer(group)
 	return postponed, nil
-}
-
-func (c *Committer) answer(group []*request) {
-	for _, r := range group {
-		c.mem.end(r)
-		close(r.done)
-	}
-}
-
-func (c *Committer) answerAll(rs []*request, err error) {
-	for _, r := range rs {
-		r.err = err
-	}
-	c.answer(rs)
 }
 
 // isRefusal says whether the database refused a batch, as opposed to having

@@ -3,8 +3,12 @@ package committer
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/store"
@@ -13,6 +17,15 @@ import (
 
 func named(name string, mark byte, ws ...Write) Batch {
 	return Batch{Writes: ws, IdempotencyKey: name, Fingerprint: [32]byte{mark}}
+}
+
+func measured(t testing.TB, m prometheus.Metric) float64 {
+	t.Helper()
+	var d dto.Metric
+	if err := m.Write(&d); err != nil {
+		t.Fatal(err)
+	}
+	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
 }
 
 func notes(t testing.TB, db *database.DB) (n int) {
@@ -108,7 +121,7 @@ func TestKeysAreForgottenWhenTheirTimeIsOver(t *testing.T) {
 	if res, err := c.Commit(t.Context(), named("299", 2, put("a", "2"))); err != nil || res.Replayed {
 		t.Fatal(res, err) // another batch may have the name now
 	}
-	for range 300/dropAtOnce + 1 {
+	for range 300/atOnce + 1 {
 		if _, err := c.Commit(t.Context(), batch(put("b", "1"))); err != nil {
 			t.Fatal(err)
 		}
@@ -121,30 +134,120 @@ func TestKeysAreForgottenWhenTheirTimeIsOver(t *testing.T) {
 	}
 }
 
-func TestTheNumberOfKeysIsBounded(t *testing.T) {
+func TestNoKeyIsForgottenEarlyWhenThereAreTooMany(t *testing.T) {
 	fs := store.MemFS()
 	db := open(t, fs, anyVariable)
-	c := newCommitter(t, db, Options{MaxRemembered: 10})
+	o := Options{MaxRemembered: 10, Remember: 500 * time.Millisecond, Metrics: NewMetrics(nil)}
+	c := newCommitter(t, db, o)
 	stop := run(t, c)
-	for i := range 50 {
-		if _, err := c.Commit(t.Context(), named(fmt.Sprint(i), 1, put("a", "1"))); err != nil {
-			t.Fatal(err)
+	began := time.Now()
+	for i := range 12 {
+		_, err := c.Commit(t.Context(), named(fmt.Sprint(i), 1, put("a", fmt.Sprint(i))))
+		if (i < 10) != (err == nil) || i >= 10 && !errors.Is(err, ErrKeysFull) {
+			t.Fatal(i, err)
 		}
 	}
-	if n := notes(t, db); n != 10 {
-		t.Errorf("%d notes", n)
+	if n := measured(t, o.Metrics.refused[reasonKeysFull]); n != 2 {
+		t.Errorf("%v refusals are counted", n)
+	}
+	if n := measured(t, o.Metrics.remembered); n != 10 {
+		t.Errorf("%v keys are counted", n)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	c = newCommitter(t, db, Options{MaxRemembered: 10})
+	c = newCommitter(t, db, o)
 	run(t, c)
-	if res, err := c.Commit(t.Context(), named("49", 1, put("a", "1"))); err != nil || !res.Replayed {
-		t.Errorf("the newest: %+v, %v", res, err)
+	if res, err := c.Commit(t.Context(), named("0", 1, put("a", "0"))); err != nil || !res.Replayed {
+		t.Errorf("the oldest: %+v, %v", res, err)
 	}
-	if res, err := c.Commit(t.Context(), named("39", 1, put("a", "1"))); err != nil || res.Replayed {
-		t.Errorf("one too old: %+v, %v", res, err)
+	if _, err := c.Commit(t.Context(), named("10", 1, put("a", "10"))); !errors.Is(err, ErrKeysFull) {
+		t.Errorf("one too many: %v", err)
 	}
+	if _, err := c.Commit(t.Context(), batch(put("b", "1"))); err != nil || value(t, db, "b") != "1" {
+		t.Errorf("without a key: %v", err)
+	}
+	for { // there is room again when the time of the others is over, and not before
+		res, err := c.Commit(t.Context(), named("10", 1, put("a", "10")))
+		if err == nil && !res.Replayed {
+			break
+		}
+		if !errors.Is(err, ErrKeysFull) || time.Since(began) > 10*time.Second {
+			t.Fatal(res, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if took := time.Since(began); took < o.Remember {
+		t.Errorf("a key was forgotten after %v", took)
+	}
+}
+
+func TestAProcessWithAShorterTimeKeepsTheKeysOfAnother(t *testing.T) {
+	db := open(t, store.MemFS(), anyVariable)
+	with := func(remember time.Duration, key string) Result {
+		t.Helper()
+		c := newCommitter(t, db, Options{Remember: remember})
+		stop := run(t, c)
+		res, err := c.Commit(t.Context(), named(key, 1, put("k-"+key, "1")))
+		if err := errors.Join(err, stop()); err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	with(time.Hour, "order")
+	time.Sleep(15 * time.Millisecond)
+	with(10*time.Millisecond, "of the tool")
+	time.Sleep(15 * time.Millisecond)
+	if !with(10*time.Millisecond, "order").Replayed || !with(time.Hour, "order").Replayed {
+		t.Error("the key is forgotten")
+	}
+	if with(time.Hour, "of the tool").Replayed {
+		t.Error("the key of the tool is known after its time")
+	}
+}
+
+func TestANoteHoldsNoLongerThanItsTimeWhenTheClockIsSetBack(t *testing.T) {
+	now := time.Now()
+	r := record{base: 7, earlier: 8, part: 9, mark: mark{10}}
+	n := r.note(hash{1}, now.Add(time.Hour), time.Minute)
+	h, got, left, err := parseNote(n.Key[len(notePrefix):], n.Value, now)
+	if err != nil || h != (hash{1}) || got != r || left != time.Minute {
+		t.Errorf("%x, %+v, %v, %v", h, got, left, err)
+	}
+	if _, _, left, _ = parseNote(n.Key[len(notePrefix):], n.Value, now.Add(61*time.Minute+time.Second)); left != -time.Second {
+		t.Errorf("a second too late: %v", left)
+	}
+	if _, _, _, err := parseNote(n.Key, n.Value, now); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("a key too long: %v", err)
+	}
+}
+
+func TestAMillionKeysTakeLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	const n = 200_000
+	before := heap()
+	m, err := loadMemory(open(t, store.MemFS(), anyVariable), new(Options{}.withDefaults()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		b := named(fmt.Sprintf("%0200d", i), 1)
+		m.commit(nil, []addition{m.addition(&b, uint64(i))}, uint64(i)+1)
+	}
+	each := (heap() - before) / n
+	t.Logf("%d bytes for a key", each)
+	if each > 170 {
+		t.Errorf("%d bytes for a key", each)
+	}
+	runtime.KeepAlive(m)
 }
 
 func TestAKeyIsRememberedIfAndOnlyIfItsCommitSurvivesACrash(t *testing.T) {

@@ -13,12 +13,13 @@ import (
 
 // Metrics measures a Committer.
 type Metrics struct {
-	groups   prometheus.Counter
-	batches  prometheus.Histogram
-	seconds  prometheus.Histogram
-	waiting  prometheus.Gauge
-	replayed prometheus.Counter
-	refused  [numReasons]prometheus.Counter
+	groups     prometheus.Counter
+	batches    prometheus.Histogram
+	seconds    prometheus.Histogram
+	waiting    prometheus.Gauge
+	replayed   prometheus.Counter
+	remembered prometheus.Gauge
+	refused    [numReasons]prometheus.Counter
 }
 
 // NewMetrics registers the metrics with reg; nil leaves them unregistered.
@@ -48,6 +49,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Batches whose idempotency key was known and that were not written again.",
 		}),
 	}
+	m.remembered = f.NewGauge(prometheus.GaugeOpts{
+		Name: "proofsync_committer_remembered_keys",
+		Help: "Idempotency keys that are known; batches with new ones are refused when there are too many.",
+	})
 	refused := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "proofsync_committer_refused_total",
 		Help: "Batches that were not committed, by reason.",
@@ -66,6 +71,7 @@ const (
 	reasonPrecondition
 	reasonImmutable
 	reasonReused
+	reasonKeysFull
 	reasonGivenUp
 	reasonClosed
 	reasonFailed
@@ -74,7 +80,8 @@ const (
 
 var reasonNames = [numReasons]string{
 	reasonInvalid: "invalid", reasonPrecondition: "precondition", reasonImmutable: "immutable",
-	reasonReused: "key_reused", reasonGivenUp: "given_up", reasonClosed: "closed", reasonFailed: "failed",
+	reasonReused: "key_reused", reasonKeysFull: "keys_full",
+	reasonGivenUp: "given_up", reasonClosed: "closed", reasonFailed: "failed",
 }
 
 func reasonOf(err error) reason {
@@ -86,11 +93,13 @@ func reasonOf(err error) reason {
 		return reasonImmutable
 	case errors.Is(err, ErrReused):
 		return reasonReused
+	case errors.Is(err, ErrKeysFull):
+		return reasonKeysFull
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return reasonGivenUp
 	case errors.Is(err, ErrClosed), errors.Is(err, database.ErrClosed):
 		return reasonClosed
-	case errors.As(err, &write), errors.Is(err, ErrIdempotencyKey), errors.Is(err, database.ErrFloor),
+	case errors.As(err, &write), errors.Is(err, ErrIdempotencyKey), errors.Is(err, ErrPart), errors.Is(err, database.ErrFloor),
 		errors.Is(err, operation.ErrTooLarge), errors.Is(err, operation.ErrValueSize):
 		return reasonInvalid
 	}
