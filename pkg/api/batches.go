@@ -78,6 +78,10 @@ func (a *API) takeBatches(w http.ResponseWriter, r *http.Request) error {
 	if err := a.mayWrite(r); err != nil {
 		return err
 	}
+	if a.o.Status != nil && a.o.Status().State == document.StateStarting {
+		// Nobody would commit: the batch would be waiting until that is over.
+		return document.NewProblem(document.CodeUnavailable, "the server is being filled and takes no writes yet; nothing was written")
+	}
 	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
@@ -148,7 +152,7 @@ func (a *API) takeDocument(w http.ResponseWriter, r *http.Request, key string) e
 	if err != nil {
 		return err
 	}
-	doc, batch, err := decodeBatch(body, &p)
+	batch, err := decodeBatch(body, &p)
 	if err != nil {
 		return err
 	}
@@ -158,9 +162,9 @@ func (a *API) takeDocument(w http.ResponseWriter, r *http.Request, key string) e
 		h.Write(body)
 		batch.IdempotencyKey, batch.Fingerprint = key, [32]byte(h.Sum(nil))
 	}
-	res, err := a.o.Committer.Commit(r.Context(), batch)
+	res, err := a.commit(r.Context(), batch)
 	if err != nil {
-		return a.batchProblem(err, doc.Writes)
+		return a.batchProblem(err, batch.Writes, p.form)
 	}
 	if !res.Replayed {
 		a.metrics.batch.writes.Add(float64(len(batch.Writes)))
@@ -171,11 +175,28 @@ func (a *API) takeDocument(w http.ResponseWriter, r *http.Request, key string) e
 	})
 }
 
+// errLate: a batch was not committed in the time of a request.
+var errLate = errors.New("no answer from the committer in time")
+
+// commit hands a batch to the committer and waits for it no longer than a
+// request may take.
+func (a *API) commit(ctx context.Context, b committer.Batch) (committer.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.limits.RequestTime, errLate)
+	defer cancel()
+	res, err := a.o.Committer.Commit(ctx, b)
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errLate) {
+		err = errLate
+	}
+	return res, err
+}
+
 // committed answers with what was made durable.
 func (a *API) committed(w http.ResponseWriter, r *http.Request, c document.Committed) error {
 	a.extend(w)
-	hs := w.Header()
-	hs.Set("ETag", `"`+c.Root+`"`)
+	if v, err := a.db.View(); err == nil {
+		w.Header().Set("ETag", etagOf(c.Root, v.Start()))
+		v.Close()
+	}
 	return respondOften(w, r, &document.Head{Root: c.Root, Size: c.Size}, &c)
 }
 
@@ -199,17 +220,25 @@ func (a *API) bodyRoom(r *http.Request, most int64) (release func(), err error) 
 }
 
 // batchProblem puts an error of the committer into the words of the API.
-// writes are those of the batch as the request wrote them.
-func (a *API) batchProblem(err error, writes []document.Write) *document.Problem {
+// writes are those of the batch, whose keys the request wrote as f.
+func (a *API) batchProblem(err error, writes []committer.Write, f document.Bytes) *document.Problem {
+	keyOf := func(i int) string {
+		text, _ := f.Encode(writes[i].Key) // which was read in that form
+		return text
+	}
 	if pre, ok := errors.AsType[*committer.PreconditionError](err); ok {
 		p := document.NewProblem(document.CodePrecondition, "%s", pre)
 		if pre.Index >= 0 {
-			p.Key = writes[pre.Index].Key
+			p.Key = keyOf(pre.Index)
 		}
 		if s := pre.Got.State; !pre.Got.InGroup {
 			p.Head = &document.Head{Root: s.Root.String(), Size: s.Size, Floor: s.Floor, Start: s.Start}
 		}
 		return p
+	}
+	if errors.Is(err, errLate) {
+		return document.NewProblem(document.CodeUnavailable,
+			"the batch was not committed within %s, which other batches or the disk are the reason for; it may still be committed: retry with the same Idempotency-Key, or look at its keys if there was none", a.limits.RequestTime)
 	}
 	var code document.Code
 	switch {
@@ -219,7 +248,7 @@ func (a *API) batchProblem(err error, writes []document.Write) *document.Problem
 		code = document.CodeDuplicateKey
 	case errors.Is(err, committer.ErrReused):
 		code = document.CodeKeyReused
-	case errors.Is(err, committer.ErrConditions), errors.Is(err, operation.ErrKind):
+	case errors.Is(err, committer.ErrConditions), errors.Is(err, committer.ErrPart), errors.Is(err, operation.ErrKind):
 		code = document.CodeInvalidRequest
 	case errors.Is(err, operation.ErrTooLarge):
 		code = document.CodeTooLarge
@@ -229,7 +258,7 @@ func (a *API) batchProblem(err error, writes []document.Write) *document.Problem
 		code = document.CodeInvalidValue
 	case errors.Is(err, database.ErrFloor), errors.Is(err, operation.ErrFloor):
 		code = document.CodeFloor
-	case errors.Is(err, committer.ErrClosed):
+	case errors.Is(err, committer.ErrClosed), errors.Is(err, committer.ErrKeysFull):
 		code = document.CodeUnavailable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		code = document.CodeTimeout
@@ -238,7 +267,7 @@ func (a *API) batchProblem(err error, writes []document.Write) *document.Problem
 	}
 	p := document.NewProblem(code, "%s", err)
 	if e, ok := errors.AsType[*committer.WriteError](err); ok {
-		p.Key = writes[e.Index].Key
+		p.Key = keyOf(e.Index)
 	}
 	return p
 }

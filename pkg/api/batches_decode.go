@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -29,17 +30,22 @@ var errNull = errors.New("null is no value here: leave the member out")
 
 // decodeStrictly reads one JSON value.
 func decodeStrictly(b []byte, into any) error {
-	err := json.Unmarshal(b, into, strictly)
-	if err == nil {
-		return nil
+	if err := json.Unmarshal(b, into, strictly); err != nil {
+		return jsonProblem(err, "", len(b) == 0)
 	}
+	return nil
+}
+
+// jsonProblem says what is wrong with JSON, of which within is the place that
+// was being read.
+func jsonProblem(err error, within string, empty bool) error {
 	// The texts of the package name Go types.
 	var where, what string
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		where, what = string(s.JSONPointer), s.Err.Error()
 		if errors.Is(err, jsontext.ErrDuplicateName) {
 			what = "the member is given twice"
-		} else if len(b) == 0 {
+		} else if empty {
 			what = "there is nothing"
 		}
 	} else if s, ok := errors.AsType[*json.SemanticError](err); ok {
@@ -58,48 +64,110 @@ func decodeStrictly(b []byte, into any) error {
 	} else {
 		what = err.Error()
 	}
-	if where == "" {
+	if where = within + where; where == "" {
 		where = "the top"
 	}
 	return document.NewProblem(document.CodeInvalidRequest, "JSON, at %.200s: %.300s", where, strings.TrimPrefix(what, "jsontext: "))
 }
 
+// batchDocument is a document.Batch whose writes are still text: decoded they
+// may take many times the memory, which their number has to be known for.
+type batchDocument struct {
+	Bytes    document.Bytes `json:"bytes"`
+	Writes   jsontext.Value `json:"writes"`
+	Metadata *string        `json:"metadata"`
+	IfRoot   string         `json:"if_root"`
+	Floor    *uint64        `json:"floor"`
+}
+
 // decodeBatch reads a document.Batch. The form of byte strings may be given by
 // the document or by the request; p gets the one that holds.
-func decodeBatch(body []byte, p *params) (document.Batch, committer.Batch, error) {
-	var doc document.Batch
+func decodeBatch(body []byte, p *params) (committer.Batch, error) {
+	var doc batchDocument
 	if err := decodeStrictly(body, &doc); err != nil {
-		return doc, committer.Batch{}, err
+		return committer.Batch{}, err
 	}
 	if doc.Writes == nil {
-		return doc, committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, `"writes" is missing`)
+		return committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, `"writes" is missing`)
 	}
 	if doc.Bytes != "" {
 		form, err := document.ParseBytes(string(doc.Bytes))
 		if err != nil {
-			return doc, committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, "%s", err)
+			return committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, "%s", err)
 		}
 		if _, given := p.text("bytes"); given && form != p.form {
-			return doc, committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, "bytes is %q in the query and %q in the document", p.form, form)
+			return committer.Batch{}, document.NewProblem(document.CodeInvalidRequest, "bytes is %q in the query and %q in the document", p.form, form)
 		}
 		p.form = form
 	}
-	b := committer.Batch{Floor: doc.Floor, Writes: make([]committer.Write, len(doc.Writes))}
-	for i := range doc.Writes {
-		if err := convertWrite(&b.Writes[i], &doc.Writes[i], p.form); err != nil {
-			return doc, b, err
-		}
-	}
+	b := committer.Batch{Floor: doc.Floor}
 	var err error
+	if b.Writes, err = decodeWrites(doc.Writes, p.form); err != nil {
+		return b, err
+	}
 	if doc.Metadata != nil {
 		if b.Metadata, err = p.form.Decode(*doc.Metadata); err != nil {
-			return doc, b, document.NewProblem(document.CodeInvalidValue, "metadata: %s", err)
+			return b, document.NewProblem(document.CodeInvalidValue, "metadata: %s", err)
 		}
 	}
 	if doc.IfRoot != "" {
 		b.IfRoot, err = parseRoot(doc.IfRoot)
 	}
-	return doc, b, err
+	return b, err
+}
+
+const (
+	// writeBytes is less than the shortest write is as text, if a batch has
+	// many of them, whose keys differ: {"key":"00","delete":true}
+	writeBytes = 16
+	// maxWrites is how many writes a batch has at most.
+	maxWrites = 1 << 20
+)
+
+// decodeWrites reads the writes of a batch one by one: the first that is wrong
+// ends it, and none is held in more than one form.
+func decodeWrites(text jsontext.Value, f document.Bytes) ([]committer.Write, error) {
+	n, err := countWrites(text)
+	if err != nil {
+		return nil, err
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(text)) // which it reads in place
+	if _, err := d.ReadToken(); err != nil {
+		return nil, jsonProblem(err, "/writes", false)
+	}
+	writes := make([]committer.Write, n)
+	for i := range writes {
+		var one document.Write
+		if err := json.UnmarshalDecode(d, &one, strictly); err != nil {
+			return nil, jsonProblem(err, "/writes", false)
+		}
+		if err := convertWrite(&writes[i], &one, f); err != nil {
+			return nil, err
+		}
+	}
+	return writes, nil
+}
+
+// countWrites counts the elements of an array that is valid JSON, unless they
+// are too many.
+func countWrites(text jsontext.Value) (n int, err error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(text))
+	if kind := d.PeekKind(); kind != '[' {
+		return 0, document.NewProblem(document.CodeInvalidRequest, "JSON, at /writes: %s is not what is expected there", kind)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return 0, jsonProblem(err, "/writes", false)
+	}
+	most := min(maxWrites, len(text)/writeBytes+1)
+	for ; d.PeekKind() != ']'; n++ {
+		if n == most {
+			return 0, document.NewProblem(document.CodeTooLarge, "writes: more than %d in %d bytes; longer batches can be sent as a stream of %s", most, len(text), typeLines)
+		}
+		if err := d.SkipValue(); err != nil {
+			return 0, jsonProblem(err, "/writes", false)
+		}
+	}
+	return n, nil
 }
 
 // convertWrite reads the byte strings of a write.

@@ -26,8 +26,11 @@ const (
 // lineStream takes a stream of writes: JSON Lines, one document.Write each.
 // The stream as a whole is not atomic. It is cut into commits where the number
 // or size of writes says so, and before a line that writes a key again: so the
-// cuts follow from the lines alone, and a stream that is sent again
-// under the same idempotency key finds the commits it made the first time.
+// cuts follow from the lines alone. Under an idempotency key the commits are
+// the parts of one sequence, which is remembered as a whole, for its time from
+// its last commit on: a stream that is sent again is read up to where it
+// came the first time, compared there, and goes on. One that is different, or
+// shorter or longer than one that was complete, is refused.
 type lineStream struct {
 	a   *API
 	r   *http.Request
@@ -41,15 +44,19 @@ type lineStream struct {
 
 	line    uint64 // number of the last line read
 	long    []byte // a line longer than the reader's buffer
-	docs    []document.Write
 	writes  []committer.Write
 	lines   []uint64 // of writes
 	keys    map[string]struct{}
 	pending int // bytes of their lines
 
 	done   document.Committed
-	chunks int
+	chunks uint32
 	fresh  int // of them not replayed
+
+	// How much of what was read is known to be what was committed.
+	prior    [32]byte // fingerprint at the end of it; zero: the last part was skipped
+	known    int      // writes
+	doubtful uint64   // line from which on parts were skipped; 0: none was
 }
 
 // takeLines commits a stream of writes.
@@ -104,7 +111,7 @@ func (s *lineStream) run() error {
 			}
 		}
 		if err != nil {
-			return s.commit()
+			return s.commit(false)
 		}
 	}
 }
@@ -148,11 +155,11 @@ func (s *lineStream) add(line []byte) error {
 	}
 	_, again := s.keys[string(w.Key)]
 	if again || len(s.writes) >= s.every || s.pending+len(line) > streamBytes {
-		if err := s.commit(); err != nil {
+		if err := s.commit(true); err != nil {
 			return err
 		}
 	}
-	s.docs, s.writes, s.lines = append(s.docs, d), append(s.writes, w), append(s.lines, s.line)
+	s.writes, s.lines = append(s.writes, w), append(s.lines, s.line)
 	s.keys[string(w.Key)] = struct{}{}
 	s.pending += len(line)
 	if s.key != "" {
@@ -162,8 +169,8 @@ func (s *lineStream) add(line []byte) error {
 	return nil
 }
 
-// commit commits what was read.
-func (s *lineStream) commit() error {
+// commit commits what was read; more says whether there are lines after it.
+func (s *lineStream) commit(more bool) error {
 	if len(s.writes) == 0 {
 		return nil
 	}
@@ -171,11 +178,9 @@ func (s *lineStream) commit() error {
 	b := committer.Batch{Writes: s.writes}
 	if s.key != "" {
 		b.IdempotencyKey, b.Fingerprint = s.key, [32]byte(s.print.Sum(nil))
-		if s.chunks > 0 { // no header can hold such a key
-			b.IdempotencyKey = fmt.Sprintf("%s\x00%d", s.key, s.chunks)
-		}
+		b.Part = committer.Part{Index: s.chunks, More: more, Prior: s.prior, Earlier: uint64(s.done.Operations)}
 	}
-	res, err := s.a.o.Committer.Commit(s.r.Context(), b)
+	res, err := s.a.commit(s.r.Context(), b)
 	if err != nil {
 		return s.commitProblem(err)
 	}
@@ -184,23 +189,41 @@ func (s *lineStream) commit() error {
 		s.fresh++
 		s.a.metrics.batch.writes.Add(float64(len(s.writes)))
 	}
-	s.done.Root, s.done.Size, s.done.Location = res.Root.String(), res.Size, res.Location
-	s.done.Operations += res.Operations
 	s.done.Writes += len(s.writes)
 	s.done.Commits++
+	if res.Skipped {
+		s.prior = [32]byte{}
+		if s.doubtful == 0 {
+			s.doubtful = s.lines[0]
+		}
+	} else { // the last part is never skipped
+		s.done.Root, s.done.Size, s.done.Location = res.Root.String(), res.Size, res.Location
+		s.done.Operations = s.earlier(res) + res.Operations
+		s.prior, s.known, s.doubtful = b.Fingerprint, s.done.Writes, 0
+	}
 	// The committer may still look at the slices of a call that was given up,
 	// but not of one that was answered.
-	clear(s.docs)
 	clear(s.writes)
 	clear(s.keys)
-	s.docs, s.writes, s.lines, s.pending = s.docs[:0], s.writes[:0], s.lines[:0], 0
+	s.writes, s.lines, s.pending = s.writes[:0], s.lines[:0], 0
 	return nil
+}
+
+// earlier is the number of operations of the commits before that of res.
+func (s *lineStream) earlier(res committer.Result) int {
+	if s.key == "" {
+		return s.done.Operations
+	}
+	return int(res.Earlier)
 }
 
 // commitProblem names the line of the write that is to blame, if one is.
 func (s *lineStream) commitProblem(err error) error {
-	p := s.a.batchProblem(err, s.docs)
+	p := s.a.batchProblem(err, s.writes, s.form)
 	s.line = s.lines[0]
+	if errors.Is(err, committer.ErrReused) && s.doubtful > 0 {
+		s.line, s.done.Writes = s.doubtful, s.known
+	}
 	if e, ok := errors.AsType[*committer.PreconditionError](err); ok && e.Index >= 0 {
 		s.line = s.lines[e.Index]
 	}

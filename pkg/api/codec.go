@@ -26,7 +26,7 @@ func (c codec) decodeKey(f document.Bytes, text string) ([]byte, error) {
 // about is a problem with a key, which it quotes if it is short.
 func (c codec) about(code document.Code, key, format string, args ...any) error {
 	p := document.NewProblem(code, format, args...)
-	if len(key) <= 1024 {
+	if len(key) <= maxEcho {
 		p.Key = key
 	}
 	return p

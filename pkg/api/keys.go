@@ -1,13 +1,17 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/document"
+	"github.com/proofsync/proofsync/pkg/operation"
 )
 
 const (
@@ -33,6 +37,11 @@ func (a *API) view(p *params) (*database.View, error) {
 		return v, err
 	}
 	defer v.Close()
+	if size == 0 && v.Start() == 0 { // not that it is gone: it never was
+		p := document.NewProblem(document.CodeNotBoundary, "at_size=0: a log begins with a commit, so that the first state has size 1")
+		p.Head = &a.headOf(v).Head
+		return nil, p
+	}
 	old, err := v.At(size)
 	if err != nil {
 		return nil, a.problemOf(err, &a.headOf(v).Head)
@@ -64,6 +73,10 @@ func (a *API) key(w http.ResponseWriter, r *http.Request) error {
 	e, err := v.Get(key)
 	if errors.Is(err, database.ErrKeyNotFound) {
 		p := document.NewProblem(document.CodeKeyNotFound, "the key has no value at size %d", h.Size)
+		if h.Start > 0 && a.codec.Family() == operation.Immutable {
+			// Nothing moves there, so what is pruned is live all the same.
+			p.Detail += fmt.Sprintf(" as far as the log is held here: keys that were set before location %d are not", h.Start)
+		}
 		p.Head, p.Key = &h.Head, text
 		return p
 	} else if err != nil {
@@ -137,21 +150,27 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) error {
 	defer putBuffer(b)
 	list := &listing{form: p.form, limit: limit, body: appendHead(appendOpening(b.body, p.form), h)}
 	list.body = append(list.body, `,"keys":[`...)
+	// What no answer can be sent of any more is not worth walking on.
+	ctx, cancel := context.WithTimeout(r.Context(), a.limits.RequestTime)
+	defer cancel()
 	if values {
-		err = v.Scan(prefix, after, func(key []byte, e database.Entry) bool {
+		err = v.PageContext(ctx, prefix, after, math.MaxInt, func(key []byte, e database.Entry) bool {
 			if e.Value == nil {
 				e.Value = []byte{}
 			}
 			return list.add(key, e.Value, e.Location)
 		})
 	} else {
-		err = v.Keys(prefix, after, func(key []byte, location uint64) bool {
+		err = v.KeysContext(ctx, prefix, after, func(key []byte, location uint64) bool {
 			return list.add(key, nil, location)
 		})
 	}
 	b.body = list.body
 	if list.err != nil {
 		return a.notText(h, list.last)
+	} else if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		a.extend(w)
+		return document.NewProblem(document.CodeUnavailable, "no page was found within %s: keys that have no value in this state are in the way", a.limits.RequestTime)
 	} else if err != nil {
 		return a.problemOf(err, &h.Head)
 	}

@@ -165,7 +165,7 @@ func TestEarlierStatesAreReadable(t *testing.T) {
 	}
 	f.problem(document.CodeNotBoundary, "GET", fmt.Sprintf("/v1/keys/YQ?at_size=%d", first.Size-1))
 	f.problem(document.CodeBeyond, "GET", "/v1/keys/YQ?at_size=1000")
-	if p := f.problem(document.CodeGone, "GET", "/v1/keys/YQ?at_size=0"); p.Head == nil {
+	if p := f.problem(document.CodeNotBoundary, "GET", "/v1/keys/YQ?at_size=0"); p.Head == nil {
 		t.Errorf("%+v names no state", p)
 	}
 }

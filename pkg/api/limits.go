@@ -19,6 +19,10 @@ type Limits struct {
 	// wait for Wait (0: 250 ms) and are then refused.
 	Requests int
 	Wait     time.Duration
+	// Writes are the requests that write at once, which have places of their
+	// own: where commits take long they wait for each other, and nobody who
+	// reads waits for them; 0: as many as Requests.
+	Writes int
 	// Pages are the listings answered at once, which are most of the memory:
 	// about 12 MiB each at worst, usually a few hundred kilobytes; 0: 32.
 	Pages int
@@ -34,7 +38,7 @@ type Limits struct {
 	// to take headers that are larger than this, or it answers in its own way.
 	URLBytes int
 	// RequestTime is the time a request may take to arrive and to be answered,
-	// streams not counted; 0: 30 s.
+	// streams not counted; 0: 30 s. A batch has it once more to be committed.
 	RequestTime time.Duration
 	// Heartbeat is the time between comments on a stream that has nothing
 	// to say; 0: 15 s, since proxies commonly give up after 30 or 60.
@@ -48,6 +52,7 @@ const MaxURL = 144 << 10
 func (l Limits) withDefaults() Limits {
 	l.Requests = cmp.Or(l.Requests, 256)
 	l.Wait = cmp.Or(l.Wait, 250*time.Millisecond)
+	l.Writes = cmp.Or(l.Writes, l.Requests)
 	l.Pages = cmp.Or(l.Pages, 32)
 	l.Streams = max(0, cmp.Or(l.Streams, 4096))
 	l.BodyBytes = cmp.Or(l.BodyBytes, 16<<20)
@@ -61,6 +66,7 @@ func (l Limits) withDefaults() Limits {
 type admission struct {
 	wait     time.Duration
 	requests chan struct{} // a place each
+	writes   chan struct{}
 	pages    chan struct{}
 	streams  chan struct{}
 	all      *rate.Limiter // nil: no limit
@@ -70,7 +76,8 @@ type admission struct {
 
 func newAdmission(l Limits, m *Metrics) admission {
 	a := admission{
-		wait: l.Wait, requests: make(chan struct{}, l.Requests), pages: make(chan struct{}, l.Pages),
+		wait: l.Wait, requests: make(chan struct{}, l.Requests),
+		writes: make(chan struct{}, l.Writes), pages: make(chan struct{}, l.Pages),
 		streams: make(chan struct{}, l.Streams), refused: m.refuse,
 	}
 	if l.Rate > 0 {
@@ -102,6 +109,11 @@ func (a *admission) rate(peer string) error {
 // request waits a moment for a place.
 func (a *admission) request(ctx context.Context) (release func(), err error) {
 	return a.enter(ctx, a.requests, "requests", "too many requests are being answered")
+}
+
+// write waits a moment for a place among those that write.
+func (a *admission) write(ctx context.Context) (release func(), err error) {
+	return a.enter(ctx, a.writes, "writes", "too many batches are being taken")
 }
 
 // page waits a moment for a place among those that need much memory.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,8 +18,25 @@ import (
 // back: for a turn, a first sync or a restart.
 const retryAfter = 1
 
-// maxEcho is the longest key that a problem repeats, in bytes.
+// maxEcho is about how much of a request its problem repeats, in bytes: the
+// longest key, and the longest detail.
 const maxEcho = 1 << 10
+
+// brief is p without what would make it large. p may be shared and stays as
+// it is.
+func brief(p *document.Problem) *document.Problem {
+	if len(p.Key) <= maxEcho && len(p.Detail) <= maxEcho {
+		return p
+	}
+	short := *p
+	if len(p.Key) > maxEcho {
+		short.Key = "" // who sent it has it
+	}
+	if len(p.Detail) > maxEcho {
+		short.Detail = strings.ToValidUTF8(p.Detail[:maxEcho], "") + "…"
+	}
+	return &short
+}
 
 // fail answers with a problem. err is a *document.Problem, or what the
 // database says.
@@ -28,9 +46,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// Whoever asked is gone; net/http needs an end, not an answer.
 		p = document.NewProblem(document.CodeTimeout, "the request ended before its answer was ready")
 	}
-	if len(p.Key) > maxEcho {
-		p.Key = "" // who sent it has it
-	}
+	p = brief(p)
+	a.leaveBody(w, r)
 	body, err := document.Marshal(p)
 	if err != nil { // a problem is strings and numbers
 		panic(err)

@@ -29,6 +29,15 @@ type head struct {
 	etagHeader, rootHeader, sizeHeader []string
 }
 
+// etagOf is the tag of what is read under a root. Where the log is not held
+// from its beginning, other answers may come than elsewhere under that root.
+func etagOf(root string, start uint64) string {
+	if start == 0 {
+		return `"` + root + `"`
+	}
+	return `"` + root + "-" + strconv.FormatUint(start, 10) + `"`
+}
+
 // headOf is the head of a view. Most requests read the same one.
 func (a *API) headOf(v *database.View) *head {
 	if h := a.newest.Load(); h != nil && h.root == v.Root() && h.Size == v.Size() && h.Start == v.Start() {
@@ -37,7 +46,7 @@ func (a *API) headOf(v *database.View) *head {
 	root := v.Root().String()
 	h := &head{
 		Head: document.Head{Root: root, Size: v.Size(), Floor: v.Floor(), Start: v.Start()},
-		root: v.Root(), etag: `"` + root + `"`,
+		root: v.Root(), etag: etagOf(root, v.Start()),
 		rootHeader: []string{root}, sizeHeader: []string{strconv.FormatUint(v.Size(), 10)},
 	}
 	h.etagHeader = []string{h.etag}
@@ -46,7 +55,7 @@ func (a *API) headOf(v *database.View) *head {
 }
 
 // etagMatches says whether one of the tags of If-None-Match is that of the
-// state, whatever coding it was sent in: the tag is the root, so a client that
+// state, whatever coding it was sent in: the tag names the state, so a client that
 // has it has this answer. The comparison is weak (RFC 9110 section 13.1.2).
 func etagMatches(header []string, etag string) bool {
 	for _, line := range header {

@@ -23,6 +23,7 @@ type route struct {
 	methods map[string]handler  // HEAD goes to GET's
 	allow   string              // for the header Allow
 	stream  bool                // answers without an end: counted and limited on its own
+	writes  bool                // limited apart from what reads
 	packed  http.Handler        // run behind compression; nil: never compressed
 	counts  map[string]*counted // by method, of those allowed
 	other   *counted            // of other methods
@@ -44,7 +45,7 @@ func (a *API) register() {
 	}
 	a.mux.Handle("/v1/watch", a.add(&route{path: "/v1/watch", methods: get(plain(a.watch)), stream: true}, false))
 	a.mux.Handle("/v1/batches", a.add(&route{
-		path: "/v1/batches", methods: map[string]handler{http.MethodPost: plain(a.batches)},
+		path: "/v1/batches", methods: map[string]handler{http.MethodPost: plain(a.batches)}, writes: true,
 	}, false))
 	a.keyPath = a.add(&route{path: keysPath + "{key}", methods: get(a.key)}, true)
 	a.unknown = a.add(&route{path: "", methods: get(nothing)}, false)

@@ -62,6 +62,9 @@ func (t *route) serve(w http.ResponseWriter, r *http.Request, local bool) {
 		r = r.WithContext(context.WithValue(r.Context(), localKey{}, true))
 	}
 	rec.Header()["X-Content-Type-Options"] = nosniff
+	if r.ContentLength != 0 {
+		r = a.expectBody(rec, r)
+	}
 	if a.cors.enabled() && a.cors.answer(rec, r) {
 		return
 	}
@@ -102,19 +105,23 @@ func (t *route) enter(w http.ResponseWriter, r *http.Request, local bool) (relea
 			return nil, err
 		}
 	}
-	if t.stream {
+	switch {
+	case t.stream && r.ContentLength != 0:
+		// Reading it would hold up the stream, and not reading it hides that
+		// the client has gone.
+		return nil, document.NewProblem(document.CodeInvalidRequest, "a stream is asked for without a body")
+	case t.stream:
 		return a.admit.stream()
+	case t.writes:
+		release, err = a.admit.write(r.Context())
+	default:
+		release, err = a.admit.request(r.Context())
 	}
-	if release, err = a.admit.request(r.Context()); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	// Streams and bodies have deadlines of their own.
-	c := http.NewResponseController(w)
-	end := time.Now().Add(a.limits.RequestTime)
-	_ = c.SetWriteDeadline(end) // what cannot have deadlines is a test
-	if r.ContentLength != 0 {
-		_ = c.SetReadDeadline(end)
-	}
+	// Streams have deadlines of their own.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.limits.RequestTime)) // what cannot have deadlines is a test
 	return release, nil
 }
 

@@ -14,17 +14,23 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := a.Status()
+	s.Writes = a.offersWrites(isLocal(r))
 	return respondOften(w, r, s.Head, &s)
 }
 
-// Status is the answer to GET /v1/status as it is now.
+// offersWrites says whether anybody can write through a door.
+func (a *API) offersWrites(local bool) bool {
+	return a.o.Committer != nil && (local || a.o.Token != nil)
+}
+
+// Status is the answer to GET /v1/status as it is now, for the network.
 func (a *API) Status() document.Status {
 	s := document.Status{Role: document.RoleServer, State: document.StateStarting, Message: "nothing is readable yet", Started: a.started.UTC()}
 	if a.o.Status != nil {
 		s = a.o.Status()
 	}
 	s.Family, s.Encoding = a.codec.Family().String(), a.codec.Encoding().String()
-	s.Writes = a.o.Committer != nil
+	s.Writes = a.offersWrites(false)
 	if s.Time.IsZero() {
 		s.Time = time.Now().UTC()
 	}

@@ -22,7 +22,7 @@ func TestAnswersSatisfyTheVerifyingLibrary(t *testing.T) {
 		for _, at := range []string{"", fmt.Sprintf("&at_size=%d", first.Size)} {
 			e := get[document.Entry](f, fmt.Sprintf("/v1/keys/%s?proof=true&bytes=%s%s", key, form, at))
 			o := get[document.Operations](f, fmt.Sprintf("/v1/operations?proof=true&bytes=%s%s", form, at))
-			trusted, err := verify.ParseRoot(e.Root, e.Size)
+			trusted, err := verify.ParseRoot(e.Root, e.Size, "any", "fixed")
 			if err != nil {
 				t.Fatal(err)
 			}

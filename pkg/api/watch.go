@@ -163,6 +163,9 @@ func (h *watchHub) newStream(w http.ResponseWriter, r *http.Request) (*stream, e
 	if err != nil {
 		return nil, err
 	}
+	if err := h.a.codec.checkPart("prefix", prefix); err != nil {
+		return nil, err
+	}
 	s.prefix = string(prefix)
 	from, given, err := p.number("from", 0, maxNumber)
 	switch {

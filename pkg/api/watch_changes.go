@@ -130,8 +130,16 @@ type spanEntry struct {
 // errLargeSpan: the changes are more than is kept.
 var errLargeSpan = errors.New("span is too large to be shared")
 
-// entryBytes is about what an entry costs beside its events.
+// entryBytes is about what an entry costs beside its events and prefix.
 const entryBytes = 512
+
+// longPrefix is the length in bytes from which a prefix is larger than the
+// knowledge that nothing with it has changed, which then is not kept.
+const longPrefix = 256
+
+// cost is what an entry counts for in the cache. The prefix is the client's:
+// it may be as long as a key.
+func (e *spanEntry) cost(k span) int { return e.bytes + len(k.prefix) + entryBytes }
 
 func newSpanCache() *spanCache { return &spanCache{spans: make(map[span]*spanEntry)} }
 
@@ -179,16 +187,19 @@ var errUnfinished = errors.New("changes could not be read")
 func (c *spanCache) keep(k span, e *spanEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.err != nil && !errors.Is(e.err, errLargeSpan) {
+	failed := e.err != nil && !errors.Is(e.err, errLargeSpan)
+	empty := e.err == nil && len(e.events) == 0 && e.bytes == 0
+	if failed || empty && len(k.prefix) >= longPrefix {
 		delete(c.spans, k)
 		return
 	}
 	c.order = append(c.order, k)
-	c.bytes += e.bytes + entryBytes
+	c.bytes += e.cost(k)
 	for c.bytes > cachedBytes {
 		old := c.order[0]
+		c.order[0] = span{} // its prefix would live as long as the array
 		c.order = c.order[1:]
-		c.bytes -= c.spans[old].bytes + entryBytes
+		c.bytes -= c.spans[old].cost(old)
 		delete(c.spans, old)
 	}
 }

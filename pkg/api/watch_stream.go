@@ -74,7 +74,7 @@ func (s *stream) run(r *http.Request) ending {
 		p = document.NewProblem(document.CodeUnavailable, "the process is ending")
 	default:
 		end = endedByProblem
-		p = s.hub.a.problemOf(err, nil)
+		p = brief(s.hub.a.problemOf(err, nil))
 	}
 	if data, err := json.Marshal(p); err == nil {
 		// As far as the client still reads.

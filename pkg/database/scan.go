@@ -3,6 +3,7 @@ package database
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"math"
 	"slices"
 
@@ -15,9 +16,16 @@ import (
 // wrote it, in bytewise order, until fn returns false. It reads no values. key
 // is valid during the call only.
 func (v *View) Keys(prefix, after []byte, fn func(key []byte, location uint64) bool) error {
+	return v.KeysContext(context.Background(), prefix, after, fn)
+}
+
+// KeysContext is Keys that ends with ctx, whose error it then returns: finding
+// the next key may take a walk over all those that are not live, or are of
+// later states.
+func (v *View) KeysContext(ctx context.Context, prefix, after []byte, fn func(key []byte, location uint64) bool) error {
 	r := v.gen.Reader()
 	defer r.Release()
-	return v.live(r, prefix, after, func(key []byte, loc uint64) (bool, error) {
+	return v.live(ctx, r, prefix, after, func(key []byte, loc uint64) (bool, error) {
 		return fn(key, loc), nil
 	})
 }
@@ -31,6 +39,11 @@ func (v *View) Scan(prefix, after []byte, fn func(key []byte, e Entry) bool) err
 // Page is Scan of at most limit keys. A limit that is known beforehand saves
 // reading ahead in vain.
 func (v *View) Page(prefix, after []byte, limit int, fn func(key []byte, e Entry) bool) error {
+	return v.PageContext(context.Background(), prefix, after, limit, fn)
+}
+
+// PageContext is Page that ends with ctx, as KeysContext does.
+func (v *View) PageContext(ctx context.Context, prefix, after []byte, limit int, fn func(key []byte, e Entry) bool) error {
 	if limit <= 0 {
 		return nil
 	}
@@ -41,7 +54,7 @@ func (v *View) Page(prefix, after []byte, limit int, fn func(key []byte, e Entry
 		w.size = limit
 	}
 	more := true
-	err := v.live(r, prefix, after, func(key []byte, loc uint64) (_ bool, err error) {
+	err := v.live(ctx, r, prefix, after, func(key []byte, loc uint64) (_ bool, err error) {
 		w.add(key, loc)
 		limit--
 		if limit == 0 || len(w.rows) >= w.size {
@@ -57,7 +70,7 @@ func (v *View) Page(prefix, after []byte, limit int, fn func(key []byte, e Entry
 }
 
 // live walks the live keys of a prefix.
-func (v *View) live(r *store.Reader, prefix, after []byte, fn func(key []byte, loc uint64) (bool, error)) error {
+func (v *View) live(ctx context.Context, r *store.Reader, prefix, after []byte, fn func(key []byte, loc uint64) (bool, error)) error {
 	x, err := r.Index()
 	if err != nil {
 		return err
@@ -66,7 +79,7 @@ func (v *View) live(r *store.Reader, prefix, after []byte, fn func(key []byte, l
 	if bytes.Compare(after, prefix) > 0 {
 		from = after
 	}
-	return x.Scan(from, v.state.Size, func(key []byte, loc uint64, kind byte) (bool, error) {
+	return x.ScanContext(ctx, from, v.state.Size, func(key []byte, loc uint64, kind byte) (bool, error) {
 		if !bytes.HasPrefix(key, prefix) {
 			return false, nil
 		}

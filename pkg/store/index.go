@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -92,6 +93,13 @@ func (x *Index) entry(valid bool) (loc uint64, kind byte, ok bool, err error) {
 // Scan walks the keys from the first one not below from in order, and gives
 // fn the newest entry below size of each. key is valid during the call only.
 func (x *Index) Scan(from []byte, size uint64, fn func(key []byte, loc uint64, kind byte) (bool, error)) error {
+	return x.ScanContext(context.Background(), from, size, fn)
+}
+
+// ScanContext is Scan that ends with ctx, whose error it then returns. It looks
+// at ctx now and then, also while there is nothing for fn: entries of later
+// states may be most of the index.
+func (x *Index) ScanContext(ctx context.Context, from []byte, size uint64, fn func(key []byte, loc uint64, kind byte) (bool, error)) error {
 	if size == 0 {
 		return nil
 	}
@@ -101,7 +109,13 @@ func (x *Index) Scan(from []byte, size uint64, fn func(key []byte, loc uint64, k
 	}
 	var key, done []byte // done: what the entries of the key given last begin with
 	skipped := 0
+	steps := 0
 	for ok := x.it.SeekGE(seek); ok; {
+		if steps++; steps%stepsPerCheck == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
 		k := x.it.Key()
 		if len(k) == len(done)+8 && bytes.HasPrefix(k, done) {
 			// An older entry of the same key. A few are stepped over; where
@@ -144,6 +158,10 @@ func (x *Index) Scan(from []byte, size uint64, fn func(key []byte, loc uint64, k
 	}
 	return classify("scan index", x.it.Error())
 }
+
+// stepsPerCheck is how many steps a scan takes between two looks at its
+// context: well below a millisecond.
+const stepsPerCheck = 1024
 
 // maxSteps is how many entries in a row are stepped over before seeking:
 // a seek costs about as much.
