@@ -58,7 +58,9 @@ func compareRead(ctx context.Context, view *database.View, key []byte, own datab
 		return err
 	}
 	defer c.Close()
-	o := remote.GetOptions{Trusted: &verify.Root{Root: view.Root(), Size: view.Size()}}
+	o := remote.GetOptions{Trusted: &verify.Root{
+		Root: view.Root(), Size: view.Size(), Family: view.Codec().Family().String(), Encoding: view.Codec().Encoding().String(),
+	}}
 	for {
 		e, err := c.Get(ctx, key, o)
 		switch {

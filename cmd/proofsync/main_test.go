@@ -275,6 +275,8 @@ func TestCompletions(t *testing.T) {
 	for args, want := range map[string]string{
 		"import --db ":           "immutable",
 		"import --encoding ":     "variable",
+		"verify --db ":           "immutable",
+		"verify --encoding ":     "variable",
 		"import --format ":       "csv",
 		"import --log-level ":    "debug",
 		"import --floor-policy ": "retain:",

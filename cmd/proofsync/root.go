@@ -61,8 +61,9 @@ func run(args []string, std streams) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	// One line, whatever a path or a file has in it.
-	fmt.Fprintf(std.err, "proofsync: %s\n", strings.ReplaceAll(err.Error(), "\n", `\n`))
+	// One line that a terminal takes for text, whatever a path, a file or a
+	// server has put in it.
+	fmt.Fprintf(std.err, "proofsync: %s\n", line(strings.ReplaceAll(err.Error(), "\n", `\n`)))
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}

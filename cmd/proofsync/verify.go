@@ -20,16 +20,21 @@ func newVerify() *cobra.Command {
 	var t trust
 	var out output
 	cmd := &cobra.Command{
-		Use:   "verify {--root ROOT --size N | --trust FILE} [FILE|-]",
+		Use:   "verify {--root ROOT --size N --db FAMILY --encoding ENCODING | --trust FILE} [FILE|-]",
 		Short: "check a saved answer of the HTTP API",
 		Long: `Check the proof of an answer that was saved from the HTTP API against a root you
 trust, without a database and without the network, and say what it proves.
 
 FILE, or standard input, is the JSON of GET /v1/keys/{key}?proof=true or of
 GET /v1/operations?proof=true. The root has to come from somewhere else than the
-answer: from another replica, or from a record of your own. --trust reads it from
-the JSON of GET /v1/status, of an event of GET /v1/watch, or of any answer that
-you do trust.
+answer: from another replica, or from a record of your own. It does not say how
+the operations of its log are written, and one who answers could choose that at
+will: --db and --encoding are what you know of the log, as server and client have
+them.
+
+--trust reads all of this from the JSON of GET /v1/status, or of an answer with a
+proof that you do trust. An event of GET /v1/watch names the root alone, so that
+--db and --encoding are needed with it.
 
 A proof shows that operations stand at their locations under the root. It does
 not show that no later operation replaced them.
@@ -38,7 +43,7 @@ Exit code 1 means that the answer was not proven; the message says why.`,
 		Example: `  curl -s 'http://replica:8082/v1/keys/YWxpY2U?proof=true' > answer.json
   curl -s http://other:8082/v1/status > status.json
   proofsync verify --trust status.json answer.json
-  proofsync verify --root eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a --size 10 < answer.json
+  proofsync verify --root eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a --size 10 --db any --encoding variable < answer.json
   proofsync verify --trust status.json --output json answer.json | jq .location`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -57,7 +62,7 @@ Exit code 1 means that the answer was not proven; the message says why.`,
 			if name == "-" && t.file == "-" {
 				return usagef("standard input can be read once only: as the answer, or by --trust")
 			}
-			trusted, codec, err := t.root(cmd)
+			trusted, err := t.root(cmd)
 			if err != nil {
 				return err
 			}
@@ -66,9 +71,6 @@ Exit code 1 means that the answer was not proven; the message says why.`,
 				return err
 			}
 			proven, err := checkAnswer(b, trusted)
-			if err == nil && codec != "" && codec != proven.Codec.String() {
-				err = &verify.Error{Reason: verify.ReasonAnswer, Detail: fmt.Sprintf("the proof is of operations of %s, the trusted log is %s", proven.Codec, codec)}
-			}
 			if refused, ok := errors.AsType[*verify.Error](err); ok && out.json {
 				err = errors.Join(printJSON(cmd.OutOrStdout(), verdict{Reason: refused.Reason, Says: err.Error()}), err)
 			}
@@ -85,6 +87,14 @@ Exit code 1 means that the answer was not proven; the message says why.`,
 	cmd.Flags().StringVar(&t.hex, "root", "", "the root you trust: 64 hexadecimal digits")
 	cmd.Flags().Uint64Var(&t.size, "size", 0, "number of operations under the root you trust")
 	cmd.Flags().StringVar(&t.file, "trust", "", "a file with the JSON of a status, event or answer that names the root you trust, in place of --root and --size")
+	t.log.register(cmd)
+	for flag, usage := range map[string]string{"db": "family of the log you trust: any or immutable", "encoding": "encoding of the log you trust: fixed or variable"} {
+		f := cmd.Flags().Lookup(flag)
+		f.Usage = usage + "; required unless the file of --trust says it [" + variable(flag) + "]"
+		if !given(cmd, flag) {
+			f.DefValue = "" // there is none: it would be believed without having been meant
+		}
+	}
 	out.register(cmd, "what was proven in words, and location, operations, root and size; or why not")
 	return cmd
 }
@@ -94,6 +104,7 @@ type trust struct {
 	hex  string
 	size uint64
 	file string
+	log  codecFlags
 }
 
 func (t *trust) check(cmd *cobra.Command) error {
@@ -102,25 +113,40 @@ func (t *trust) check(cmd *cobra.Command) error {
 	case file && (root || size):
 		return usagef("--trust takes the place of --root and --size")
 	case !file && !root && !size:
-		return usagef("a root to trust is missing: --root and --size, or --trust FILE")
+		return usagef("a root to trust is missing: --root, --size, --db and --encoding, or --trust FILE")
 	case !file && !(root && size):
 		return usagef("--root and --size go together")
+	case !file:
+		return t.require(cmd, "")
 	}
-	return nil
+	_, err := t.log.codec(cmd)
+	return err
 }
 
-// root returns the trusted root, and "family/encoding" of the log where the
-// trusted file says it.
-func (t *trust) root(cmd *cobra.Command) (r verify.Root, codec string, err error) {
+// require wants the flags that say how the log is written, where there is
+// nothing else that does; why is the beginning of the message.
+func (t *trust) require(cmd *cobra.Command, why string) error {
+	for _, flag := range []string{"db", "encoding"} {
+		if !given(cmd, flag) {
+			return usagef("%s--%s is missing, here or in %s: a root does not say what its log is made of", why, flag, variable(flag))
+		}
+	}
+	_, err := t.log.codec(cmd)
+	return err
+}
+
+// root returns the trusted root. What flags and the trusted file both say has
+// to agree.
+func (t *trust) root(cmd *cobra.Command) (r verify.Root, err error) {
 	if t.file == "" {
-		if r, err = verify.ParseRoot(t.hex, t.size); err != nil {
+		if r, err = verify.ParseRoot(t.hex, t.size, t.log.family, t.log.encoding); err != nil {
 			err = &usageError{err}
 		}
-		return r, "", err
+		return r, err
 	}
 	b, err := readAnswer(cmd, t.file)
 	if err != nil {
-		return r, "", err
+		return r, err
 	}
 	var d struct {
 		document.Head
@@ -130,7 +156,7 @@ func (t *trust) root(cmd *cobra.Command) (r verify.Root, codec string, err error
 		Enc    string          `json:"encoding"`
 	}
 	if err := json.Unmarshal(b, &d); err != nil {
-		return r, "", fmt.Errorf("%s: no JSON of a status, event or answer: %w", t.file, err)
+		return r, fmt.Errorf("%s: no JSON of a status, event or answer: %w", t.file, err)
 	}
 	if d.Status != nil {
 		d.Head = *d.Status
@@ -139,15 +165,24 @@ func (t *trust) root(cmd *cobra.Command) (r verify.Root, codec string, err error
 		d.Family, d.Enc = d.Proof.Family, d.Proof.Encoding
 	}
 	if d.Root == "" {
-		return r, "", fmt.Errorf("%s: names no root", t.file)
+		return r, fmt.Errorf("%s: names no root", t.file)
 	}
-	if r, err = verify.ParseRoot(d.Root, d.Size); err != nil {
-		return r, "", fmt.Errorf("%s: %w", t.file, err)
+	if d.Family == "" && d.Enc == "" {
+		if err := t.require(cmd, t.file+" names a root alone, "); err != nil {
+			return r, err
+		}
+		d.Family, d.Enc = t.log.family, t.log.encoding
 	}
-	if d.Family != "" {
-		codec = d.Family + "/" + d.Enc
+	if r, err = verify.ParseRoot(d.Root, d.Size, d.Family, d.Enc); err != nil {
+		return r, fmt.Errorf("%s: %w", t.file, err)
 	}
-	return r, codec, nil
+	if given(cmd, "db") && t.log.family != r.Family {
+		return r, usagef("%s %s: the log of %s is of the family %s", origin(cmd, "db"), t.log.family, t.file, r.Family)
+	}
+	if given(cmd, "encoding") && t.log.encoding != r.Encoding {
+		return r, usagef("%s %s: the log of %s is of the encoding %s", origin(cmd, "encoding"), t.log.encoding, t.file, r.Encoding)
+	}
+	return r, nil
 }
 
 // readAnswer reads a file, or standard input for "-".

@@ -86,6 +86,32 @@ func Example() {
 	// Engineer, under the root 32d414cb… of 4 operations
 }
 
+// Write a batch of two keys, together or not at all.
+func ExampleClient_Apply() {
+	url, stop := exampleServer()
+	defer stop()
+	write := func(ctx context.Context, url, token string) error {
+		c, err := remote.New(url, remote.Options{Token: token})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		done, err := c.Apply(ctx, remote.Batch{Writes: []remote.Write{
+			{Key: []byte("alice"), Value: []byte("1")},
+			{Key: []byte("bob"), Value: []byte("2"), IfAbsent: true},
+		}})
+		if err != nil {
+			return err // a *document.Problem if the server refused
+		}
+		fmt.Println(done.Writes, "writes, now", done.Size, "operations")
+		return nil
+	}
+	if err := write(context.Background(), url, "example-token-16"); err != nil {
+		panic(err)
+	}
+	// Output: 2 writes, now 5 operations
+}
+
 // Read from a server one does not trust, under a root that came from elsewhere.
 func ExampleClient_Get_trusted() {
 	url, stop := exampleServer()
@@ -101,8 +127,9 @@ func ExampleClient_Get_trusted() {
 		panic(err)
 	}
 
-	// As a writer remembers it, or another replica says.
-	trusted, err := verify.ParseRoot(done.Root, done.Size)
+	// As a writer remembers it, or another replica says. Family and encoding of
+	// the log are known from there, too: a root does not fix them.
+	trusted, err := verify.ParseRoot(done.Root, done.Size, "any", "variable")
 	if err != nil {
 		panic(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
-	"strings"
 
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/verify"
@@ -24,9 +23,9 @@ func (c *Client) Status(ctx context.Context) (*document.Status, error) {
 type GetOptions struct {
 	Proof  bool   // with what a third party needs to check the answer
 	AtSize uint64 // at the commit of this size; 0: the newest state
-	// Trusted is a root that was learned elsewhere. The key is read at its
-	// size, with a proof, which is checked: an answer that does not fit is a
-	// *verify.Error. What that shows, and what it does not, is said by
+	// Trusted is a root that was learned elsewhere, with family and encoding of
+	// its log, without which it is refused. The key is read at its size, with a
+	// proof, which is checked: an answer that does not fit is a *verify.Error. What that shows, and what it does not, is said by
 	// pkg/verify. nil: the answer is believed.
 	Trusted *verify.Root
 }
@@ -35,6 +34,9 @@ type GetOptions struct {
 // of the code key_not_found, which names the root that was read under.
 func (c *Client) Get(ctx context.Context, key []byte, o GetOptions) (*document.Entry, error) {
 	if o.Trusted != nil {
+		if err := o.Trusted.Check(); err != nil {
+			return nil, err
+		}
 		o.Proof, o.AtSize = true, o.Trusted.Size
 	}
 	p := c.parameters()
@@ -108,7 +110,7 @@ func (c *Client) page(ctx context.Context, path string) (*document.Page, error) 
 func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*document.Entry, error] {
 	path, err := c.listPath(o)
 	var root string
-	return pages(path, err, "/v1/keys?", func(path string) ([]document.Entry, string, error) {
+	return pages(path, err, c.ascending("/v1/keys", "after"), func(path string) ([]document.Entry, string, error) {
 		page, err := c.page(ctx, path)
 		if err != nil {
 			return nil, "", err
@@ -164,7 +166,7 @@ func (c *Client) operations(ctx context.Context, path string) (*document.Operati
 // error ends it. Byte strings are read by Decode.
 func (c *Client) Operations(ctx context.Context, o OperationsOptions) iter.Seq2[*document.Operation, error] {
 	path, err := c.operationsPath(o)
-	return pages(path, err, "/v1/operations?", func(path string) ([]document.Operation, string, error) {
+	return pages(path, err, rising("/v1/operations", "start"), func(path string) ([]document.Operation, string, error) {
 		page, err := c.operations(ctx, path)
 		if err != nil {
 			return nil, "", err
@@ -206,38 +208,11 @@ func (c *Client) commits(ctx context.Context, path string) (*document.Commits, e
 // Commits iterates over the retained commits, newest first. An error ends it.
 func (c *Client) Commits(ctx context.Context, o CommitsOptions) iter.Seq2[*document.Commit, error] {
 	path, err := c.commitsPath(o)
-	return pages(path, err, "/v1/commits?", func(path string) ([]document.Commit, string, error) {
+	return pages(path, err, falling("/v1/commits", "before"), func(path string) ([]document.Commit, string, error) {
 		page, err := c.commits(ctx, path)
 		if err != nil {
 			return nil, "", err
 		}
 		return page.Commits, page.Next, nil
 	})
-}
-
-// pages iterates over the elements of pages that name the next one. A page may
-// name another page of its own kind only: a token must not be sent elsewhere.
-func pages[T any](path string, err error, kind string, read func(path string) ([]T, string, error)) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for next := path; next != ""; {
-			all, after, err := read(next)
-			if err == nil && after != "" && (!strings.HasPrefix(after, kind) || after == next) {
-				err = fmt.Errorf("%w: %.80q is no next page", ErrAnswer, after)
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for i := range all {
-				if !yield(&all[i], nil) {
-					return
-				}
-			}
-			next = after
-		}
-	}
 }

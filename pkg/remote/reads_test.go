@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +93,7 @@ func TestTrustedReadsRefuseAnythingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted, err := verify.ParseRoot(e.Root, e.Size)
+	trusted, err := verify.ParseRoot(e.Root, e.Size, "any", "variable")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +101,15 @@ func TestTrustedReadsRefuseAnythingElse(t *testing.T) {
 	if err != nil || e.Proof == nil || e.Size != sizes[0] {
 		t.Fatalf("%+v, %v", e, err)
 	}
-	other := verify.Root{Root: mmr.Digest{1}, Size: trusted.Size}
+	other := trusted
+	other.Root = mmr.Digest{1}
 	if _, err := c.Get(t.Context(), []byte("a"), GetOptions{Trusted: &other}); !errors.Is(err, verify.ErrProof) {
 		t.Errorf("under another root: %v", err)
+	}
+	for _, incomplete := range []verify.Root{{Root: trusted.Root, Size: trusted.Size}, {}} {
+		if e, err := c.Get(t.Context(), []byte("a"), GetOptions{Trusted: &incomplete}); err == nil {
+			t.Errorf("under a root of no family: %+v", e)
+		}
 	}
 	tamper = (*e.Value)[:4]
 	if e, err := c.Get(t.Context(), []byte("a"), GetOptions{Trusted: &trusted}); !errors.Is(err, verify.ErrProof) {
@@ -110,6 +117,43 @@ func TestTrustedReadsRefuseAnythingElse(t *testing.T) {
 	}
 	if _, err := c.Get(t.Context(), []byte("a"), GetOptions{}); err != nil {
 		t.Errorf("without trust it is believed: %v", err)
+	}
+}
+
+// A server that answers with the truth about another key, and says that its
+// bytes are to be read as those of the key asked for, is not believed.
+func TestTrustedReadsRefuseAKeyThatWasNeverWritten(t *testing.T) {
+	var lie *document.Entry
+	s := serve(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if lie == nil {
+				h.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			if err := json.NewEncoder(w).Encode(lie); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	c := s.client(t, Options{Bytes: document.UTF8})
+	// With its length before it, a byte string of 31 bytes has 32.
+	key, value := strings.Repeat("k", 31), strings.Repeat("v", 31)
+	sizes := fill(t, c, key, value)
+	e, err := c.Get(t.Context(), []byte(key), GetOptions{Proof: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted, err := verify.ParseRoot(e.Root, sizes[0], "any", "variable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := "\x1f" + key
+	e.Key, e.Value, e.Proof.Encoding = never, new("\x1f"+value), "fixed"
+	lie = e
+	e, err = c.Get(t.Context(), []byte(never), GetOptions{Trusted: &trusted})
+	if refused, ok := errors.AsType[*verify.Error](err); !ok || refused.Reason != verify.ReasonAnswer {
+		t.Errorf("a key that was never written: %+v, %v", e, err)
 	}
 }
 
@@ -214,7 +258,7 @@ func TestAnswersThatMakeNoSenseAreErrors(t *testing.T) {
 		"another form":                {200, "application/json", `{"bytes":"hex",` + head + `}`, ErrAnswer, `"hex"`},
 		"the next page elsewhere":     {200, "application/json", `{"bytes":"base64url",` + head + `,"next":"//evil.example/v1/keys?"}`, ErrAnswer, "no next page"},
 		"the next page as an address": {200, "application/json", `{"bytes":"base64url",` + head + `,"next":"@evil.example/v1/keys?"}`, ErrAnswer, "no next page"},
-		"the same page again":         {200, "application/json", `{"bytes":"base64url",` + head + `,"next":"/v1/keys?after=x"}`, ErrAnswer, "no next page"},
+		"the same page again":         {200, "application/json", `{"bytes":"base64url",` + head + `,"next":"/v1/keys?after=eA"}`, ErrAnswer, "no next page"},
 		"a proxy's refusal":           {502, "text/html", "<b>\x1b[31mbad\ngateway</b>", nil, "502 Bad Gateway: <b> [31mbad gateway</b> (no answer of the proofsync API)"},
 		"a problem without a detail":  {503, document.ProblemType, `{"code":"unavailable"}`, nil, "503 Service Unavailable (unavailable)"},
 		"a problem without a code":    {500, document.ProblemType, `{}`, nil, "500 Internal Server Error: {}"},

@@ -18,6 +18,9 @@ import (
 // Whether it is the key that was asked for is the caller's to compare: with
 // the key of the result, not with that of the entry's text.
 func Entry(e *document.Entry, trusted Root) (*Proven, error) {
+	if err := trusted.trustworthy(); err != nil {
+		return nil, err
+	}
 	if e == nil || e.Proof == nil {
 		return nil, missing()
 	}
@@ -58,6 +61,9 @@ func Entry(e *document.Entry, trusted Root) (*Proven, error) {
 // first and the last. Every error is an *Error. An answer without operations
 // proves nothing and is ReasonMissing.
 func Operations(o *document.Operations, trusted Root) (*Proven, error) {
+	if err := trusted.trustworthy(); err != nil {
+		return nil, err
+	}
 	if o == nil || o.Proof == nil {
 		return nil, missing()
 	}

@@ -33,7 +33,9 @@ func headOf(v *database.View) document.Head {
 	return document.Head{Root: v.Root().String(), Size: v.Size(), Floor: v.Floor(), Start: v.Start()}
 }
 
-func trustIn(v *database.View) verify.Root { return verify.Root{Root: v.Root(), Size: v.Size()} }
+func trustIn(v *database.View) verify.Root {
+	return verify.Root{Root: v.Root(), Size: v.Size(), Family: v.Codec().Family().String(), Encoding: v.Codec().Encoding().String()}
+}
 
 func proofOf(t fataler, v *database.View, start, end uint64) *document.Proof {
 	t.Helper()

@@ -13,6 +13,9 @@ type Reason string
 
 // The reasons.
 const (
+	// ReasonTrust: the trusted Root is incomplete, and the answer was not
+	// looked at. That is a mistake of the caller, not of who answered.
+	ReasonTrust Reason = "trust"
 	// ReasonMissing: the answer carries no proof; ask for one with proof=true.
 	ReasonMissing Reason = "missing"
 	// ReasonUnsupported: kind, family or encoding of the proof is not known
@@ -27,7 +30,8 @@ const (
 	// ReasonDigests: the proof does not lead to the trusted root.
 	ReasonDigests Reason = "digests"
 	// ReasonAnswer: the proof is sound, but proves something else than the
-	// answer says.
+	// answer says; or it reads its operations in another family or encoding
+	// than those of the trusted log.
 	ReasonAnswer Reason = "answer"
 )
 

@@ -43,9 +43,10 @@ const saved = `{
 }`
 
 // The answer to GET /v1/keys/{key}?proof=true, kept in a file or handed on by
-// somebody, is checked against a root from elsewhere.
+// somebody, is checked against a root from elsewhere, of a log whose family and encoding are
+// known.
 func ExampleEntry() {
-	trusted, err := verify.ParseRoot("eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a", 10)
+	trusted, err := verify.ParseRoot("eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a", 10, "any", "variable")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -67,7 +68,7 @@ func ExampleEntry() {
 
 // An answer that was changed on its way is not proven, and the error says why.
 func ExampleError() {
-	trusted, err := verify.ParseRoot("eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a", 10)
+	trusted, err := verify.ParseRoot("eb41f9eda4c6c8fcc486de7dbdd99cf44b63de14b24f026dbdd6e4ace0e98c0a", 10, "any", "variable")
 	if err != nil {
 		fmt.Println(err)
 		return

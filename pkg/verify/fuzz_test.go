@@ -61,7 +61,7 @@ func FuzzTrust(f *testing.F) {
 	f.Add(entry.Root, entry.Size, entry.Proof.InactivePeaks, entry.Location)
 	f.Add(entry.Root, uint64(1)<<62, uint64(1)<<62, uint64(1)<<62-1)
 	f.Fuzz(func(t *testing.T, root string, size, inactive, location uint64) {
-		trusted, err := verify.ParseRoot(root, size)
+		trusted, err := verify.ParseRoot(root, size, "immutable", "fixed")
 		if err != nil {
 			return
 		}

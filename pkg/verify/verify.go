@@ -18,9 +18,12 @@
 // a record of one's own, a signature. A root taken from the answer that is to
 // be checked proves nothing. Of an answer's head only root and size are
 // compared; floor and start are what the answering process says of itself.
-// Nor does a root say in which family and encoding its operations are written,
-// and some bytes are an operation in more than one of them: who knows what the
-// log is made of compares Proven.Codec.
+//
+// A root does not say in which family and encoding its operations are written,
+// and some bytes are an operation in more than one of them: 65 bytes that give
+// one key a value in the encoding variable give another key another value in
+// fixed. So both are part of what the caller trusts, and a proof that reads its
+// operations in another way is refused.
 //
 // The package is pure: it takes documents and returns values, caps every
 // length before it allocates, and never panics, whatever the document says.
@@ -40,23 +43,49 @@ import (
 // that of an answer of the wire protocol.
 const MaxOperations = 10_000
 
-// Root is a root the caller trusts, and the number of operations under it.
+// Root is a root the caller trusts, the number of operations under it, and how
+// these are written. All four are required: nothing is proven under a Root that
+// lacks one of them, see ReasonTrust.
 type Root struct {
-	Root mmr.Digest
-	Size uint64
+	Root     mmr.Digest
+	Size     uint64
+	Family   string // as documents name it: any or immutable
+	Encoding string // fixed or variable
 }
 
-// ParseRoot reads a root as documents write it. Its error is no *Error: what
-// the caller trusts is not part of an answer.
-func ParseRoot(root string, size uint64) (Root, error) {
+// ParseRoot reads a root as documents write it; family and encoding are those
+// of the log, as its status names them. Its error is no *Error: what the caller
+// trusts is not part of an answer.
+func ParseRoot(root string, size uint64, family, encoding string) (Root, error) {
 	d, err := mmr.ParseDigest(root)
 	if err != nil {
 		return Root{}, fmt.Errorf("trusted root: %w", err)
 	}
-	if size == 0 || size > mmr.MaxLeaves {
-		return Root{}, fmt.Errorf("trusted size %d: 1 to 2^62 expected", size)
+	r := Root{d, size, family, encoding}
+	return r, r.Check()
+}
+
+// Check says whether everything is there that a proof is compared with.
+func (r Root) Check() error {
+	if r.Size == 0 || r.Size > mmr.MaxLeaves {
+		return fmt.Errorf("trusted size %d: 1 to 2^62 expected", r.Size)
 	}
-	return Root{d, size}, nil
+	if _, err := operation.ParseFamily(r.Family); err != nil {
+		return fmt.Errorf("trusted family: %w", err)
+	}
+	if _, err := operation.ParseEncoding(r.Encoding); err != nil {
+		return fmt.Errorf("trusted encoding: %w", err)
+	}
+	return nil
+}
+
+// trustworthy is Check for the functions that take a Root, whose errors are
+// all of one type.
+func (r Root) trustworthy() error {
+	if err := r.Check(); err != nil {
+		return &Error{Reason: ReasonTrust, Err: err}
+	}
+	return nil
 }
 
 // String is "root ROOT of SIZE operations".
@@ -64,8 +93,12 @@ func (r Root) String() string { return fmt.Sprintf("root %s of %d operations", r
 
 // Proof checks a proof by itself and returns what it proves. Every error is an
 // *Error. The proof must be about the trusted root and size: one about an older
-// or a newer state is ReasonRoot, however sound it may be.
+// or a newer state is ReasonRoot, however sound it may be. And it must read its
+// operations as the trusted log is written.
 func Proof(p *document.Proof, trusted Root) (*Proven, error) {
+	if err := trusted.trustworthy(); err != nil {
+		return nil, err
+	}
 	if p == nil {
 		return nil, missing()
 	}
@@ -75,6 +108,9 @@ func Proof(p *document.Proof, trusted Root) (*Proven, error) {
 	codec, err := codecOf(p)
 	if err != nil {
 		return nil, err
+	}
+	if p.Family != trusted.Family || p.Encoding != trusted.Encoding {
+		return nil, differs("the proof is of operations of %s, the trusted log is %s/%s", codec, trusted.Family, trusted.Encoding)
 	}
 	if err := claims(p.Root, p.Size, trusted, "the proof"); err != nil {
 		return nil, err
@@ -108,8 +144,8 @@ func claims(root string, size uint64, trusted Root, who string) error {
 	if err != nil {
 		return malformed("root: %v", err)
 	}
-	if got := (Root{d, size}); got != trusted {
-		return &Error{Reason: ReasonRoot, Detail: fmt.Sprintf("%s is about %s, trusted is %s", who, got, trusted)}
+	if d != trusted.Root || size != trusted.Size {
+		return &Error{Reason: ReasonRoot, Detail: fmt.Sprintf("%s is about %s, trusted is %s", who, Root{Root: d, Size: size}, trusted)}
 	}
 	return nil
 }

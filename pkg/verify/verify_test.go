@@ -88,8 +88,9 @@ func TestSpoiltEntriesAreRefusedWithTheirReason(t *testing.T) {
 		"another kind":         {func(e *document.Entry) { e.Proof.Kind = "current" }, verify.ReasonUnsupported, `"current"`},
 		"keyless":              {func(e *document.Entry) { e.Proof.Family = "keyless" }, verify.ReasonUnsupported, "keyless"},
 		"another encoding":     {func(e *document.Entry) { e.Proof.Encoding = "cbor" }, verify.ReasonUnsupported, "cbor"},
-		"encoding fixed":       {func(e *document.Entry) { e.Proof.Encoding = "fixed" }, verify.ReasonMalformed, "operation at location"},
-		"family immutable":     {func(e *document.Entry) { e.Proof.Family = "immutable" }, verify.ReasonMalformed, "operation at location"},
+		"encoding fixed":       {func(e *document.Entry) { e.Proof.Encoding = "fixed" }, verify.ReasonAnswer, "of any/fixed, the trusted log is any/variable"},
+		"family immutable":     {func(e *document.Entry) { e.Proof.Family = "immutable" }, verify.ReasonAnswer, "of immutable/variable, the trusted log is any/variable"},
+		"operation cut off":    {func(e *document.Entry) { e.Proof.Operations[0] = "0g" }, verify.ReasonMalformed, "operation at location"},
 		"value":                {func(e *document.Entry) { *e.Value = "00" }, verify.ReasonAnswer, "value"},
 		"key":                  {func(e *document.Entry) { e.Key = "00" }, verify.ReasonAnswer, "key"},
 		"form of bytes":        {func(e *document.Entry) { e.Bytes = "base32" }, verify.ReasonMalformed, "base32"},
@@ -284,16 +285,27 @@ func TestMutatedProofsDoNotProveAnythingElse(t *testing.T) {
 
 func TestTrustedRootsAreRead(t *testing.T) {
 	root := strings.Repeat("ab", 32)
-	r, err := verify.ParseRoot(root, 7)
+	r, err := verify.ParseRoot(root, 7, "any", "fixed")
 	ok(t, err)
 	if r.String() != "root "+root+" of 7 operations" {
 		t.Error(r)
 	}
 	for _, tc := range []struct {
-		root string
-		size uint64
-	}{{root, 0}, {root, 1<<62 + 1}, {root[1:], 7}, {strings.Repeat("g", 64), 7}} {
-		_, err := verify.ParseRoot(tc.root, tc.size)
+		root             string
+		size             uint64
+		family, encoding string
+	}{
+		{root, 0, "any", "fixed"},
+		{root, 1<<62 + 1, "any", "fixed"},
+		{root[1:], 7, "any", "fixed"},
+		{strings.Repeat("g", 64), 7, "any", "fixed"},
+		{root, 7, "", ""},
+		{root, 7, "any", ""},
+		{root, 7, "", "fixed"},
+		{root, 7, "keyless", "fixed"},
+		{root, 7, "fixed", "any"},
+	} {
+		_, err := verify.ParseRoot(tc.root, tc.size, tc.family, tc.encoding)
 		if err == nil || errors.Is(err, verify.ErrProof) {
 			t.Errorf("%v: %v", tc, err)
 		}
