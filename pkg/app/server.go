@@ -45,7 +45,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 			r := &report{role: document.RoleServer, cfg: &cfg.Common, status: s.status, storage: s.storage, started: time.Now()}
 			lc.Append((&web{
 				cfg: &cfg.HTTP, port: p, storage: s.storage, reg: s.reg, exits: s.exits, status: r.server,
-				more: func(o *api.Options) error { return s.offerWrites(o, r) },
+				more: s.offerWrites,
 			}).hook())
 		}),
 	)
@@ -132,7 +132,7 @@ func (s *serving) start(context.Context) error {
 
 // offerWrites opens the API for batches: to everybody who has the token, and
 // through the socket to those who may open it.
-func (s *serving) offerWrites(o *api.Options, r *report) error {
+func (s *serving) offerWrites(o *api.Options) error {
 	o.Committer = s.batches
 	o.Limits.BodyBytes = int64(s.cfg.MaxBody)
 	if s.cfg.WriteTokenFile == "" {
@@ -143,7 +143,6 @@ func (s *serving) offerWrites(o *api.Options, r *report) error {
 		return err
 	}
 	o.Token = token.Check
-	r.writes = true
 	return nil
 }
 

@@ -19,7 +19,6 @@ type report struct {
 	status  *status
 	storage *storage
 	started time.Time
-	writes  bool
 }
 
 // base is what server and client have in common. State and message are those
@@ -30,7 +29,7 @@ func (r *report) base() document.Status {
 		Role: r.role, Version: telemetry.Build().Version,
 		Family: c.Family().String(), Encoding: c.Encoding().String(),
 		State: document.StateStarting, Message: "the database is being opened or filled",
-		Time: time.Now().UTC(), Started: r.started.UTC(), Writes: r.writes,
+		Time: time.Now().UTC(), Started: r.started.UTC(),
 	}
 	d.Ready = r.status.database.Check() == nil && r.status.traffic.Check() == nil
 	if v, err := r.storage.DB.View(); err == nil {

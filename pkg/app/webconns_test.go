@@ -13,13 +13,13 @@ import (
 
 // webServer serves with a bound on connections; requests for /wait hang until
 // the test ends.
-func webServer(t *testing.T, most int) (addr string, conns *webConns) {
+func webServer(t *testing.T, most int) (string, *webConns) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns = newWebConns(l, most)
+	conns := newWebConns(l, most)
 	end := make(chan struct{})
 	s := &http.Server{ConnState: conns.state, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {

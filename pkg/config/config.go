@@ -42,7 +42,7 @@ type HTTP struct {
 	Rate           Count    `env:"HTTP_RATE" envconfig:"HTTP_RATE" default:"0" flag:"http-rate" max:"1000000000" desc:"most API requests a second from everybody together; 0 sets no limit"`
 	RatePerHost    Count    `env:"HTTP_RATE_PER_HOST" envconfig:"HTTP_RATE_PER_HOST" default:"0" flag:"http-rate-per-host" max:"1000000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit"`
 	RequestTimeout Duration `env:"HTTP_TIMEOUT" envconfig:"HTTP_TIMEOUT" default:"30s" flag:"http-timeout" min:"1ms" desc:"most time an API request may take to arrive and to be answered; watch streams end when a client does not read for this long"`
-	CORSOrigins    Origins  `env:"HTTP_CORS_ORIGINS" envconfig:"HTTP_CORS_ORIGINS" default:"" flag:"http-cors-origins" desc:"web origins whose pages may read the API, such as https://example.org; repeat the flag or separate by commas; * is any; none by default"`
+	CORSOrigins    Origins  `env:"HTTP_CORS_ORIGINS" envconfig:"HTTP_CORS_ORIGINS" default:"" flag:"http-cors-origins" desc:"web origins whose pages may use the API, such as https://example.org; repeat the flag or separate by commas; * is any; none by default"`
 }
 
 // Codec is the family and encoding that were asked for.
