@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -39,6 +40,31 @@ func TestPageLoadsAndFollowsCommits(t *testing.T) {
 	}
 	b.until("when the last commit was", `document.getElementById("last").textContent.match(/^(now|\d+ s ago)$/) !== null`)
 	b.until("a curve", `document.querySelector("#plot polyline") !== null`)
+	b.quiet()
+}
+
+// The status is asked for on one connection, events come on another.
+func TestAnAnswerThatAnEventHasOvertakenIsNoNews(t *testing.T) {
+	s := serve(t, anyVariable, nil)
+	b := open(t, s.near(), look{})
+	b.started()
+	asked := make(chan struct{}, 16)
+	late := func(path string, _ map[string]any) {
+		if path == "/v1/status" { // read already, and on its way for long
+			asked <- struct{}{}
+			time.Sleep(700 * time.Millisecond)
+		}
+	}
+	s.tamper.Store(&late)
+	<-asked
+	c := s.put("colour", "green")
+	shown := fmt.Sprintf(`document.getElementById("root").textContent === %q`, c.Root)
+	b.until("the new root", shown)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if !eval[bool](b, shown) {
+			t.Fatal("the page went back to the root before")
+		}
+	}
 	b.quiet()
 }
 

@@ -17,6 +17,7 @@ const words = {
 
 let status = null; // newest answer
 let head = null; // newest state, by event or answer
+let heard = 0; // when the newest event came to be, by the process's clock; milliseconds
 let skew = 0; // milliseconds that the process's clock is ahead of ours
 let committed = 0; // when the newest state came to be, as far as that is known; seconds
 const series = new Series(span);
@@ -36,7 +37,7 @@ function showStatus(s) {
   put("message", s.message);
   document.body.dataset.family = s.family;
   document.body.dataset.encoding = s.encoding;
-  if (s.head) showHead(s.head, now());
+  if (s.head && Date.parse(s.time) > heard) showHead(s.head, now()); // an answer may be overtaken by an event
   if (isReplica) showSync(s);
 }
 
@@ -93,6 +94,12 @@ function showHead(h, seconds, isEvent = false) {
   put("root-size", number(h.size));
   put("root-floor", number(h.floor));
   put("start", number(h.start));
+}
+
+function showEvent(e) {
+  const at = Date.parse(e.time) || Date.now() + skew;
+  heard = Math.max(heard, at);
+  showHead(e, at / 1000, true);
 }
 
 let asked = 0, asking = null;
@@ -224,7 +231,7 @@ async function start() {
     // follow says so, and goes on trying.
   }
   if (!isReplica) await pastRates();
-  follow({ status: showStatus, root: (e) => showHead(e, Date.parse(e.time) / 1000, true), link: showLink });
+  follow({ status: showStatus, root: showEvent, link: showLink });
   showPlot();
   setInterval(() => {
     showTimes();
