@@ -25,7 +25,7 @@ func common(c *config.Common, metrics config.Port, writer bool, log *slog.Logger
 			newStatus,
 			newRegistry,
 			func(lc fx.Lifecycle, st *status, g prometheus.Gatherer, e exits) *telemetry.Server {
-				return newTelemetry(lc, c.Host.Join(metrics), st, g, e)
+				return newTelemetry(lc, c, metrics, st, g, e)
 			},
 			func(lc fx.Lifecycle, _ *telemetry.Server, st *status, reg prometheus.Registerer) *storage {
 				return newStorage(lc, c, writer, st, reg, log)
@@ -40,11 +40,11 @@ func newRegistry() (prometheus.Registerer, prometheus.Gatherer) {
 }
 
 // newTelemetry serves metrics and probes; it is the first part to start.
-func newTelemetry(lc fx.Lifecycle, addr string, st *status, g prometheus.Gatherer, e exits) *telemetry.Server {
+func newTelemetry(lc fx.Lifecycle, c *config.Common, port config.Port, st *status, g prometheus.Gatherer, e exits) *telemetry.Server {
 	heart := telemetry.NewHeartbeat(time.Second, heartLimit)
 	open := telemetry.Probe{Name: "database", Check: st.database.Check}
 	s := telemetry.NewServer(telemetry.Options{
-		Addr: addr, Gatherer: g, Logger: e.Log,
+		Addr: c.Host.Join(port), Gatherer: g, Logger: e.Log, Pprof: bool(c.Pprof),
 		Live:    []telemetry.Probe{{Name: "heartbeat", Check: heart.Check}},
 		Startup: []telemetry.Probe{open},
 		Ready:   []telemetry.Probe{open, {Name: "traffic", Check: st.traffic.Check}},

@@ -32,6 +32,7 @@ type Common struct {
 	LogFormat       LogFormat `env:"LOG_FORMAT" envconfig:"LOG_FORMAT" default:"text" flag:"log-format" desc:"form of the log lines on standard error"`
 	LogLevel        LogLevel  `env:"LOG_LEVEL" envconfig:"LOG_LEVEL" default:"info" flag:"log-level" desc:"least severe log lines to write"`
 	ShutdownTimeout Duration  `env:"SHUTDOWN_TIMEOUT" envconfig:"SHUTDOWN_TIMEOUT" default:"10s" flag:"shutdown-timeout" min:"1ms" desc:"most time between SIGTERM and the end of the process"`
+	Pprof           Bool      `env:"PPROF" envconfig:"PPROF" default:"false" flag:"pprof" desc:"offer Go's profiles under /debug/pprof/ on the metrics port: they show what the program does, and taking one costs it time"`
 }
 
 // HTTP is the HTTP API of either process.

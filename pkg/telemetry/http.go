@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type Options struct {
 	Live     []Probe             // all must hold for 200, otherwise 503; none holds
 	Ready    []Probe
 	Startup  []Probe
+	Pprof    bool         // offer Go's profiles as well
 	Logger   *slog.Logger // nil discards
 }
 
@@ -110,9 +112,16 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /livez", probe(s.opts.Live))
 	mux.HandleFunc("GET /readyz", probe(s.opts.Ready))
 	mux.HandleFunc("GET /startupz", probe(s.opts.Startup))
+	paths := "/metrics\n/livez\n/readyz\n/startupz\n"
+	if s.opts.Pprof {
+		paths += "/debug/pprof/\n"
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		plain(w)
-		_, _ = io.WriteString(w, "/metrics\n/livez\n/readyz\n/startupz\n")
+		_, _ = io.WriteString(w, paths)
 	})
 	return mux
 }
