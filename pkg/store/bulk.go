@@ -152,6 +152,7 @@ func (b *bulk) commit(state State) error {
 	if err == nil {
 		err = classify("take in "+b.dir, b.g.db.Ingest(context.Background(), b.paths))
 	}
+	b.g.tidier.untidy()
 	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
 }
 

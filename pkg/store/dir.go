@@ -258,7 +258,7 @@ func (d *Dir) Acknowledge(h Head) {
 	d.mu.Unlock()
 }
 
-// tick writes HEAD, and closes readers that are kept for too long.
+// tick writes HEAD, and tells the open generations that time has passed.
 func (d *Dir) tick() {
 	t := time.NewTicker(headInterval)
 	defer t.Stop()
@@ -268,7 +268,7 @@ func (d *Dir) tick() {
 			if err := d.flushHead(); err != nil {
 				d.opts.Logger.Error("acknowledged state not recorded", "path", d.join("HEAD"), "error", err)
 			}
-			d.opened.ageReaders()
+			d.opened.tick()
 		case <-d.stop:
 			return
 		}

@@ -27,6 +27,7 @@ type Generation struct {
 	state  State // as read on open
 
 	readers readerPool
+	tidier  tidier
 }
 
 // pebbleFormat pins pebble's own format: this directory opens with every
@@ -41,7 +42,7 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 		ReadOnly:                    d.opts.ReadOnly,
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 3,
-		L0CompactionThreshold:       6,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
@@ -52,8 +53,15 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 			d.opts.Logger.Error("storage background error", "path", d.path, "error", err)
 		},
 	}
+	// Large tables: a look-up that stays in the table of the one before it is
+	// spared opening another.
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 32 << 20
+	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
+		// One block of a table's index holds it all: a look-up reads a block less.
+		o.Levels[i].IndexBlockSize = 512 << 10
 	}
 	// Digests and hashed keys do not compress; byte strings may.
 	settings := pebble.DBCompressionNone
@@ -194,6 +202,7 @@ func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
 // Memtables are written out, so that the next open has no log to replay.
 func (g *Generation) Close() error {
 	g.dir.opened.remove(g)
+	g.tidier.close()
 	closeReaders(g.readers.close())
 	var err error
 	if !g.dir.opts.ReadOnly {

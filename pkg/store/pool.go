@@ -97,7 +97,7 @@ func (p *readerPool) close() []*Reader {
 	return p.take()
 }
 
-// openGenerations are the generations of a directory whose readers age.
+// openGenerations are the generations of a directory that hear its clock.
 type openGenerations struct {
 	mu   sync.Mutex // held while readers are closed, so that remove waits for it
 	open map[*Generation]struct{}
@@ -118,10 +118,12 @@ func (o *openGenerations) remove(g *Generation) {
 	delete(o.open, g)
 }
 
-func (o *openGenerations) ageReaders() {
+// tick ages readers and lets generations tidy up.
+func (o *openGenerations) tick() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for g := range o.open {
 		closeReaders(g.readers.age())
+		g.tidier.tick(g.tidy)
 	}
 }

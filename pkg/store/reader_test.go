@@ -104,12 +104,12 @@ func TestIdleReadersAreFewAndDoNotGetOld(t *testing.T) {
 		t.Fatalf("%d idle readers, at most %d expected", n, maxIdle())
 	}
 	for range readerTicks - 1 {
-		d.opened.ageReaders()
+		d.opened.tick()
 	}
 	if n := idle(l.g); n != maxIdle() {
 		t.Fatalf("%d idle readers before they are old", n)
 	}
-	d.opened.ageReaders()
+	d.opened.tick()
 	if n := idle(l.g); n != 0 {
 		t.Fatalf("%d readers are idle for ever", n)
 	}
