@@ -150,9 +150,11 @@ func (b *bulk) commit(state State) error {
 		err = syncDir(b.g.dir.fs, b.dir)
 	}
 	if err == nil {
-		err = classify("take in "+b.dir, b.g.db.Ingest(context.Background(), b.paths))
+		var s pebble.IngestOperationStats
+		s, err = b.g.db.IngestWithStats(context.Background(), b.paths)
+		b.g.tidier.written.Add(int64(s.Bytes))
+		err = classify("take in "+b.dir, err)
 	}
-	b.g.tidier.untidy()
 	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
 }
 

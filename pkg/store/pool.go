@@ -124,6 +124,6 @@ func (o *openGenerations) tick() {
 	defer o.mu.Unlock()
 	for g := range o.open {
 		closeReaders(g.readers.age())
-		g.tidier.tick(g.tidy)
+		g.tidier.tick(g.size, g.tidy)
 	}
 }

@@ -4,52 +4,54 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A bulk commit leaves its tables on top of those of the one before, and a
-// read has to look into each. The storage engine merges them when they become
-// many; merging all of them once the loading is over makes reads by key about
-// twice as fast for good, for about a second of one processor a million
-// operations.
+// What is committed lies on top of what was there before, and a read has to
+// look into each layer. The storage engine merges layers when they become
+// many; merging all of them in quiet times makes reads by key about twice as
+// fast, for about a second of one processor a million operations.
 const (
-	// tidyAfter is how many ticks after the last bulk commit.
-	tidyAfter = 2
+	// A generation is tidied when so much was written since the last time, in
+	// bytes and as a share of all of it: so that everything written is written
+	// at most tidyShare times more.
+	tidyBytes = 8 << 20
+	tidyShare = 16
+	// It is quiet when in so many ticks in a row less was written than this, in bytes.
+	quietTicks = 2
+	quietBytes = 1 << 20
 	// tidyPiece is about how many bytes are merged at a time: closing waits for
 	// a piece, and space for a second copy of it is needed.
 	tidyPiece = 64 << 20
 )
 
-// tidier merges the tables of a generation when its bulk commits are over.
+// tidier merges the tables of a generation in quiet times.
 type tidier struct {
-	mu      sync.Mutex
-	waiting int // ticks until it begins; 0: there is nothing to do
-	closed  bool
-	cancel  context.CancelFunc // of the run under way; nil: none
-	done    sync.WaitGroup
+	written atomic.Int64 // bytes since it was tidied
+
+	mu     sync.Mutex
+	before int64 // written at the tick before
+	quiet  int   // ticks
+	closed bool
+	cancel context.CancelFunc // of the run under way; nil: none
+	done   sync.WaitGroup
 }
 
-// untidy says that there was a bulk commit. A run under way ends: it would
-// merge what is about to be covered again.
-func (t *tidier) untidy() {
+// tick runs in the background when the time has come.
+func (t *tidier) tick(size func() int64, run func(context.Context) error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.waiting = tidyAfter
-	if t.cancel != nil {
-		t.cancel()
+	written := t.written.Load()
+	if t.quiet++; written-t.before >= quietBytes {
+		t.quiet = 0
 	}
-}
-
-// tick counts down, and runs in the background when the time has come.
-func (t *tidier) tick(run func(context.Context) error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.waiting == 0 || t.closed || t.cancel != nil {
+	t.before = written
+	if written < tidyBytes || t.quiet < quietTicks || t.closed || t.cancel != nil || written < size()/tidyShare {
 		return
 	}
-	if t.waiting--; t.waiting > 0 {
-		return
-	}
+	t.written.Add(-written)
+	t.before = 0
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
 	t.done.Go(func() {
@@ -57,8 +59,8 @@ func (t *tidier) tick(run func(context.Context) error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.cancel = nil
-		if cancel(); err != nil && t.waiting == 0 {
-			t.waiting = tidyAfter // once more, later
+		if cancel(); err != nil {
+			t.written.Add(written) // once more, later
 		}
 	})
 }
@@ -73,7 +75,7 @@ func (t *tidier) close() {
 	t.done.Wait()
 }
 
-// tidy merges everything below the memtables into one run of tables, piece by piece.
+// tidy merges everything there is into one layer, piece by piece.
 func (g *Generation) tidy(ctx context.Context) error {
 	begun := time.Now()
 	pieces, err := g.pieces()
@@ -83,17 +85,17 @@ func (g *Generation) tidy(ctx context.Context) error {
 	for i := range len(pieces) - 1 {
 		if err := g.db.Compact(ctx, pieces[i], pieces[i+1], false); err != nil {
 			if !errors.Is(err, context.Canceled) {
-				g.dir.opts.Logger.Warn("tables not merged after bulk commits; reads stay slower", "path", g.path, "error", err)
+				g.dir.opts.Logger.Warn("tables not merged; reads stay slower", "path", g.path, "error", err)
 			}
 			return err
 		}
 	}
-	g.dir.opts.Logger.Debug("merged tables after bulk commits", "path", g.path, "duration", time.Since(begun))
+	g.dir.opts.Logger.Debug("merged tables", "path", g.path, "duration", time.Since(begun))
 	return nil
 }
 
 // pieces are keys that cut what is to be merged into parts of about tidyPiece
-// bytes, as they lie in the lowest level.
+// bytes, as they lie in the lowest layer.
 func (g *Generation) pieces() ([][]byte, error) {
 	levels, err := g.db.SSTables()
 	if err != nil {
@@ -108,3 +110,6 @@ func (g *Generation) pieces() ([][]byte, error) {
 	}
 	return append(cuts, []byte{spaceNote + 1}), nil
 }
+
+// size is what the tables take on disk, in bytes.
+func (g *Generation) size() int64 { return int64(g.db.Metrics().DiskSpaceUsage()) }

@@ -2,42 +2,57 @@ package store
 
 import "testing"
 
-func TestTablesOfBulkCommitsAreMergedWhenTheyAreOver(t *testing.T) {
+func TestWhatWasWrittenIsMergedInQuietTimes(t *testing.T) {
 	for _, id := range []Identity{fixedIdentity, variableIdentity} {
 		t.Run(id.Database, func(t *testing.T) {
 			d := openDir(t, MemFS(), id)
 			defer d.Close()
 			l := newLog(t, d, id)
 			defer l.close()
-			runs := func() int { return l.g.Metrics().ReadAmp() }
-			for range 3 {
-				l.append(300, bulkOperations) // not a multiple of a bundle
-				l.commit(true)
+			l.g.tidier.closed = true // the directory's clock is not ours
+			var tidier tidier
+			tick := func(n int) {
+				for range n {
+					tidier.tick(l.g.size, l.g.tidy)
+				}
+				tidier.done.Wait()
 			}
-			if runs() < 3 {
-				t.Fatalf("%d runs of tables before: there is nothing to be merged", runs())
+			write := func(bytes int64, expect int) {
+				before := l.g.tidier.written.Load()
+				for l.g.tidier.written.Load() < before+bytes {
+					l.append(4096, expect)
+					l.commit(true)
+				}
+				tidier.written.Add(l.g.tidier.written.Load() - before)
 			}
-			for range tidyAfter - 1 {
-				d.opened.tick()
+			layers := func() int { return l.g.Metrics().ReadAmp() }
+			tick(quietTicks)
+			write(tidyBytes/2, bulkOperations)
+			write(tidyBytes/2, bulkOperations)
+			if layers() < 3 {
+				t.Fatalf("%d layers: there is nothing to be merged", layers())
 			}
-			l.g.tidier.done.Wait()
-			if runs() < 3 {
-				t.Fatal("merged before its time")
+			tick(quietTicks)
+			if layers() < 3 {
+				t.Fatal("merged while the writing went on")
 			}
-			d.opened.tick()
-			l.g.tidier.done.Wait()
-			if runs() != 1 {
-				t.Fatalf("%d runs of tables afterwards", runs())
+			tick(1)
+			if layers() != 1 {
+				t.Fatalf("%d layers afterwards", layers())
+			}
+
+			// Too little to be worth it, until it adds up.
+			write(tidyBytes/2, 0)
+			tick(2 * quietTicks)
+			if tidier.written.Load() == 0 {
+				t.Fatal("merged for little")
+			}
+			write(tidyBytes/2, 0)
+			tick(2 * quietTicks)
+			if tidier.written.Load() > 0 || layers() != 1 {
+				t.Fatal("small commits are never merged")
 			}
 			l.verify()
-			merged := l.g.Metrics().Compact.Count
-			for range 2 * tidyAfter {
-				d.opened.tick()
-			}
-			l.g.tidier.done.Wait()
-			if n := l.g.Metrics().Compact.Count; n != merged {
-				t.Fatalf("%d merges without a bulk commit", n-merged)
-			}
 		})
 	}
 }

@@ -285,9 +285,11 @@ func (w *Writer) commit(state State, sync bool) error {
 	if sync {
 		opts = pebble.Sync
 	}
+	n := int64(w.batch.Len())
 	if err := w.batch.Commit(opts); err != nil {
 		return classify("commit to "+w.g.path, err)
 	}
+	w.g.tidier.written.Add(n)
 	w.batch.Reset()
 	return nil
 }
