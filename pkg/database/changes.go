@@ -156,7 +156,7 @@ func (d *differ) look(x *store.Index, row *diffRow) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	was, is := ok && operation.Kind(kind) != operation.Delete, row.op.Kind != operation.Delete
+	was, is := ok && d.v.live(before, kind), row.op.Kind != operation.Delete
 	row.before, row.changed = before, was != is
 	return was && is, nil
 }

@@ -78,6 +78,8 @@ type DB struct {
 	writer *writerState // of Apply; nil until the first one, or after a Load
 	failed error        // set once: see ErrFailed
 
+	pruning sync.Mutex // held by Retain and PruneStep
+
 	mu          sync.Mutex
 	view        *View       // newest published state; nil: none
 	gen         *generation // in use; nil: none
@@ -96,7 +98,8 @@ type generation struct {
 
 	mu      sync.Mutex
 	holders int
-	drop    bool // delete when the last holder is gone
+	drop    bool           // delete when the last holder is gone
+	starts  map[uint64]int // holders that read, by where what they see begins: nothing from the smallest on is deleted
 }
 
 func (g *generation) hold() {
@@ -108,6 +111,10 @@ func (g *generation) hold() {
 func (g *generation) release() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.releaseLocked()
+}
+
+func (g *generation) releaseLocked() error {
 	if g.holders--; g.holders > 0 {
 		return nil
 	}
@@ -256,7 +263,7 @@ func (d *DB) openCurrent() error {
 	} else if head.Generation == n && head.Size == s.Size && head.Root != s.Root {
 		return &store.CorruptError{Where: g.Path(), Err: fmt.Errorf("root at size %d is %s, %s was acknowledged", s.Size, s.Root, head.Root)}
 	}
-	f, err := restore(g, s, s.Size, d.codec)
+	f, err := restore(d.gen, s.Size)
 	if err != nil {
 		return err
 	}
@@ -305,10 +312,13 @@ func (d *DB) create() error {
 	return nil
 }
 
-// restore rebuilds the edge of the tree of [s.Start, size), which costs at
-// most a bundle of hashing and a few hundred reads whatever the size.
-func restore(g *store.Generation, s store.State, size uint64, c operation.Codec) (*mmr.Frontier, error) {
-	f, err := mmr.LoadFrontier(size, s.Start, g.Pins(), g.TileTop)
+// restore rebuilds the edge of the tree of the retained log up to size, which
+// costs at most a bundle of hashing and a few hundred reads whatever the size.
+func restore(g *generation, size uint64) (f *mmr.Frontier, err error) {
+	start, pins := g.holdRetained()
+	defer func() { err = errors.Join(err, g.releaseStart(start)) }()
+	c := g.db.codec
+	f, err = mmr.LoadFrontier(size, start, pins, g.TileTop)
 	if err != nil {
 		return nil, err
 	}
@@ -327,8 +337,9 @@ func restore(g *store.Generation, s store.State, size uint64, c operation.Codec)
 // publish makes a durable state the one that new views show.
 func (d *DB) publish(g *generation, s store.State, f *mmr.Frontier) {
 	g.Published(s.Size) // before anybody can ask for it
-	v := d.newView(g, s, f.Snapshot())
+	edge := f.Snapshot()
 	d.mu.Lock()
+	v := d.newView(g, s, edge) // under the mutex, or it may be older than what Prune has published
 	old, oldChanged := d.view, d.changed
 	d.view, d.changed, d.stored = v, make(chan struct{}), s
 	d.mu.Unlock()
@@ -372,12 +383,14 @@ func (d *DB) KeepEvidence(name string, data []byte) (string, error) {
 	return d.dir.WriteFile("evidence", name, data)
 }
 
-// Close waits for a write in work and closes the storage. Views that are
+// Close waits for a write or a step of pruning in work and closes the storage. Views that are
 // still held go on working; the directory is given free when the last one is
 // closed.
 func (d *DB) Close() error {
 	d.write.Lock()
 	defer d.write.Unlock()
+	d.pruning.Lock()
+	defer d.pruning.Unlock()
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()

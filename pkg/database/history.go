@@ -35,7 +35,8 @@ func (v *View) At(size uint64) (*View, error) {
 	}
 	// The edge of the tree is that of the newer state: it has every node the
 	// smaller tree has, apart from those that went into tiles.
-	return newView(v.gen, v.codec, s, v.frontier, v.onFail), nil
+	v.gen.holdFrom(s.Start)
+	return newView(&shared{codec: v.codec, gen: v.gen, state: s, pins: v.pins, frontier: v.frontier, onFail: v.onFail}), nil
 }
 
 // readableAt is the floor of the commit that ends the log at size, if all

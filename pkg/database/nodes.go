@@ -23,7 +23,7 @@ func (s *nodes) digest(n mmr.Node) (mmr.Digest, error) {
 	if n.End() <= start {
 		for i, p := range mmr.Peaks(start) {
 			if p == n {
-				return s.v.gen.Pins()[i], nil
+				return s.v.pins[i], nil
 			}
 		}
 		return mmr.Digest{}, fmt.Errorf("%w: digest of [%d, %d), retained from %d", ErrPruned, n.First(), n.End(), start)

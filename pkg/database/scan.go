@@ -25,7 +25,7 @@ func (v *View) Keys(prefix, after []byte, fn func(key []byte, location uint64) b
 func (v *View) KeysContext(ctx context.Context, prefix, after []byte, fn func(key []byte, location uint64) bool) error {
 	r := v.gen.Reader()
 	defer r.Release()
-	return v.live(ctx, r, prefix, after, func(key []byte, loc uint64) (bool, error) {
+	return v.walk(ctx, r, prefix, after, func(key []byte, loc uint64) (bool, error) {
 		return fn(key, loc), nil
 	})
 }
@@ -54,7 +54,7 @@ func (v *View) PageContext(ctx context.Context, prefix, after []byte, limit int,
 		w.size = limit
 	}
 	more := true
-	err := v.live(ctx, r, prefix, after, func(key []byte, loc uint64) (_ bool, err error) {
+	err := v.walk(ctx, r, prefix, after, func(key []byte, loc uint64) (_ bool, err error) {
 		w.add(key, loc)
 		limit--
 		if limit == 0 || len(w.rows) >= w.size {
@@ -69,8 +69,8 @@ func (v *View) PageContext(ctx context.Context, prefix, after []byte, limit int,
 	return err
 }
 
-// live walks the live keys of a prefix.
-func (v *View) live(ctx context.Context, r *store.Reader, prefix, after []byte, fn func(key []byte, loc uint64) (bool, error)) error {
+// walk walks the live keys of a prefix.
+func (v *View) walk(ctx context.Context, r *store.Reader, prefix, after []byte, fn func(key []byte, loc uint64) (bool, error)) error {
 	x, err := r.Index()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (v *View) live(ctx context.Context, r *store.Reader, prefix, after []byte, 
 		if !bytes.HasPrefix(key, prefix) {
 			return false, nil
 		}
-		if after != nil && bytes.Compare(key, after) <= 0 || operation.Kind(kind) == operation.Delete {
+		if after != nil && bytes.Compare(key, after) <= 0 || !v.live(loc, kind) {
 			return true, nil
 		}
 		return fn(key, loc)

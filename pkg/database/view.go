@@ -22,22 +22,26 @@ type shared struct {
 	codec    operation.Codec
 	gen      *generation
 	state    store.State
+	pins     []mmr.Digest // of state.Start
 	frontier *mmr.Frontier
 	holders  atomic.Int64
 	onFail   func(error)
 }
 
-func newView(g *generation, c operation.Codec, s store.State, f *mmr.Frontier, onFail func(error)) *View {
-	g.hold()
-	sh := &shared{codec: c, gen: g, state: s, frontier: f, onFail: onFail}
+// newView makes a view of s. The generation is held for it already, from
+// s.Start on.
+func newView(sh *shared) *View {
 	sh.holders.Store(1)
 	return &View{shared: sh}
 }
 
+// newView makes a view of s as far as it is retained by now.
 func (d *DB) newView(g *generation, s store.State, f *mmr.Frontier) *View {
-	return newView(g, d.codec, s, f, func(err error) {
+	var pins []mmr.Digest
+	s.Start, pins = g.holdRetained()
+	return newView(&shared{codec: d.codec, gen: g, state: s, pins: pins, frontier: f, onFail: func(err error) {
 		d.log.Error("storage not closed", "path", g.Path(), "error", err)
-	})
+	}})
 }
 
 // share returns another handle of the same state.
@@ -52,7 +56,7 @@ func (v *View) Close() {
 		return
 	}
 	if v.holders.Add(-1) == 0 {
-		if err := v.gen.release(); err != nil {
+		if err := v.gen.releaseStart(v.state.Start); err != nil {
 			v.onFail(err)
 		}
 	}
@@ -103,10 +107,17 @@ func (v *View) Get(key []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if !ok || operation.Kind(kind) == operation.Delete {
+	if !ok || !v.live(loc, kind) {
 		return Entry{}, ErrKeyNotFound
 	}
 	return v.entry(r, key, loc)
+}
+
+// live says whether a key whose newest index entry is this one has a value. An
+// entry below the start is one that pruning has not come to yet; a family that
+// moves live keys up to its floor has at most deletes there.
+func (v *View) live(loc uint64, kind byte) bool {
+	return loc >= v.state.Start && operation.Kind(kind) != operation.Delete
 }
 
 // entry reads the operation the index says wrote key.

@@ -32,7 +32,7 @@ type tip struct {
 }
 
 func (d *DB) newWriter(g *generation, s store.State) (*writerState, error) {
-	f, err := restore(g.Generation, s, s.Stored, d.codec)
+	f, err := restore(g, s.Stored)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (w *writerState) flush() error {
 	if err := w.w.Commit(s, true); err != nil {
 		return err
 	}
-	w.state, w.dirty = s, false
+	w.state, w.dirty = w.g.State(), false
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (w *writerState) publish(floor uint64, sync bool) error {
 	if err := w.w.Commit(s, sync); err != nil {
 		return err
 	}
-	w.state, w.dirty = s, !sync
+	w.state, w.dirty = w.g.State(), !sync
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
@@ -15,7 +16,8 @@ import (
 // Generation is one pebble database: a log from some start on. A replica
 // whose target moved past it, or that has to start over, makes a new one.
 //
-// Reads are safe for concurrent use; there is at most one Writer.
+// Reads are safe for concurrent use; there is at most one Writer. Retain and
+// PruneStep may be called beside it.
 type Generation struct {
 	dir    *Dir
 	number uint64
@@ -23,8 +25,16 @@ type Generation struct {
 	opSize int
 	db     *pebble.DB
 	opts   *pebble.Options
-	pins   []mmr.Digest
-	state  State // as read on open
+
+	// commit is held while a batch with the state record is made and applied:
+	// by the Writer, and by Retain, which may come at any time.
+	commit sync.Mutex
+	broken error // set once: Retain failed, and what it left on disk is not known
+
+	mu       sync.Mutex
+	state    State        // as committed last
+	pins     []mmr.Digest // of state.Start; replaced, never changed
+	unpruned uint64       // what lies below state.Start exists from here on at most
 
 	readers readerPool
 	tidier  tidier
@@ -108,7 +118,7 @@ func (d *Dir) CreateGeneration(start uint64, pins []mmr.Digest) (*Generation, er
 		return nil, err
 	}
 	g.state = State{Start: start, Size: start, Stored: start}
-	g.pins = pins
+	g.pins, g.unpruned = pins, start
 	b := g.db.NewBatch()
 	err = errors.Join(b.Set(stateKey, g.state.encode(), nil), b.Set(pinsKey, encodePins(pins), nil))
 	if err == nil {
@@ -179,6 +189,9 @@ func (g *Generation) load() error {
 	if err != nil {
 		return corrupt(g.path, "%w", err)
 	}
+	if err := g.loadUnpruned(); err != nil {
+		return err
+	}
 	g.readers.publish(g.state.Size)
 	return nil
 }
@@ -189,11 +202,19 @@ func (g *Generation) Number() uint64 { return g.number }
 // Path is the generation's directory.
 func (g *Generation) Path() string { return g.path }
 
-// State is the state as it was when the generation was opened or made.
-func (g *Generation) State() State { return g.state }
+// State is the state as it was committed last, durable or not.
+func (g *Generation) State() State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state
+}
 
-// Pins are the pinned nodes of the generation's start.
-func (g *Generation) Pins() []mmr.Digest { return g.pins }
+// setState notes what was committed. g.commit is held.
+func (g *Generation) setState(s State) {
+	g.mu.Lock()
+	g.state = s
+	g.mu.Unlock()
+}
 
 // Metrics are pebble's figures.
 func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }

@@ -21,6 +21,8 @@ const (
 var (
 	stateKey = []byte{spaceState, 's'}
 	pinsKey  = []byte{spaceState, 'p'}
+	// unprunedKey names the location from which on things may still exist.
+	unprunedKey = []byte{spaceState, 'u'}
 )
 
 func bundleKey(dst []byte, loc uint64) []byte {

@@ -142,7 +142,8 @@ func continueLog(t testing.TB, g *Generation, id Identity) *log {
 	if l.w, err = g.NewWriter(l.s); err != nil {
 		t.Fatal(err)
 	}
-	if l.f, err = mmr.LoadFrontier(l.s.Stored, l.s.Start, g.Pins(), g.TileTop); err != nil {
+	start, pins := g.Retained()
+	if l.f, err = mmr.LoadFrontier(l.s.Stored, start, pins, g.TileTop); err != nil {
 		t.Fatal(err)
 	}
 	for at := l.f.Leaves(); at < l.s.Stored; at++ {

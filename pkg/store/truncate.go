@@ -4,8 +4,6 @@ import (
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/proofsync/proofsync/pkg/mmr"
 )
 
 // truncateStep bounds the operations forgotten in one batch.
@@ -17,6 +15,9 @@ const truncateStep = 4096
 // leftover. keyOf names the key an operation has an index entry of, if any.
 // There must be no Writer.
 func (g *Generation) Truncate(state State, to uint64, keyOf func(op []byte) (key []byte, ok bool, err error)) (State, error) {
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	state.Start, _ = g.Retained()
 	for state.Stored > to {
 		lo := to
 		if state.Stored-to > truncateStep {
@@ -36,6 +37,7 @@ func (g *Generation) Truncate(state State, to uint64, keyOf func(op []byte) (key
 			return state, err
 		}
 		state = next
+		g.setState(state)
 	}
 	return state, nil
 }
@@ -73,16 +75,7 @@ func (g *Generation) truncateTo(b *pebble.Batch, end, lo uint64, keyOf func(op [
 	if err := b.DeleteRange(bundleKey(nil, lo), bundleKey(nil, end), nil); err != nil {
 		return err
 	}
-	for level := uint8(0); uint(level)*mmr.SpanHeight < 62; level++ {
-		up := uint(level)*mmr.SpanHeight + mmr.SpanHeight
-		from, to := lo>>up, end>>up // tiles that end beyond lo, up to the last full one
-		if from < to {
-			if err := b.DeleteRange(tileKey(nil, mmr.TileID{Level: level, Index: from}), tileKey(nil, mmr.TileID{Level: level, Index: to}), nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return deleteTiles(b, lo, end)
 }
 
 // Usage is the estimated disk space of each key space, in bytes, without what

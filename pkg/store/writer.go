@@ -255,8 +255,9 @@ func (w *Writer) goBulk() error {
 }
 
 // Commit makes everything since the last Commit, and state, take effect at
-// once. state.Stored must be Next. With sync, it is durable on return; bulk
-// commits always are.
+// once. state.Stored must be Next; state.Start is ignored, it is the
+// generation's (Retain). With sync, it is durable on return; bulk commits
+// always are.
 func (w *Writer) Commit(state State, sync bool) error {
 	if w.err != nil {
 		return w.err
@@ -273,6 +274,21 @@ func (w *Writer) commit(state State, sync bool) error {
 		return err
 	}
 	w.pending = 0
+	w.g.commit.Lock()
+	defer w.g.commit.Unlock()
+	if w.g.broken != nil {
+		return w.g.broken
+	}
+	state.Start, _ = w.g.Retained()
+	if err := w.apply(state, sync); err != nil {
+		return err
+	}
+	w.g.setState(state)
+	return nil
+}
+
+// apply hands the batch or the tables with state to pebble.
+func (w *Writer) apply(state State, sync bool) error {
 	if w.bulk != nil {
 		b := w.bulk
 		w.bulk, w.batch = nil, w.g.db.NewBatch()
