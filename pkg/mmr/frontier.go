@@ -234,6 +234,15 @@ func (f *Frontier) appendSlot(s *Span, at uint64, emit func(*Tile)) {
 	f.push(SpanHeight, top, emit)
 }
 
+// Skip goes on behind the slot of 256 operations that the log ends in, or at
+// whose start it ends, knowing nothing of it but the digest of the node on top:
+// for a log of which operations are lost. No tile of the lowest level comes of it.
+func (f *Frontier) Skip(top Digest, emit func(*Tile)) {
+	f.reset(0)
+	f.leaves = (f.leaves>>SpanHeight + 1) << SpanHeight
+	f.push(SpanHeight, top, emit)
+}
+
 // appendPart adds the operations [at, next), which lie in one slot of 256.
 func (f *Frontier) appendPart(s *Span, at, next uint64, emit func(*Tile)) {
 	base, level := s.level(0)
