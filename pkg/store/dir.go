@@ -27,6 +27,7 @@ type Options struct {
 	FS         FS           // nil: the operating system's
 	Create     bool         // make the directory if it is missing or empty
 	ReadOnly   bool         // nothing is written; a missing directory is ErrNotFound
+	AnyHead    bool         // for checkers: go on where HEAD is damaged, see HeadError; needs ReadOnly
 	CacheBytes int64        // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
 	Logger     *slog.Logger // nil: discard
 }
@@ -52,6 +53,7 @@ type Dir struct {
 	acked      Head   // newest acknowledged state
 	written    Head   // newest state in HEAD
 	head       *headFile
+	headErr    error // what is wrong with HEAD, if Options.AnyHead lets that pass
 
 	opened openGenerations
 
@@ -127,14 +129,17 @@ func (d *Dir) open() error {
 	}
 	d.generation = c.generation
 	h, seq, ok, err := readHead(d.fs, d.join("HEAD"))
+	if err == nil && h.Generation > d.generation {
+		err = corrupt(d.path, "generation %d is in use, generation %d was acknowledged", d.generation, h.Generation)
+	}
 	if err != nil {
-		return err
+		if !d.opts.AnyHead || !d.opts.ReadOnly {
+			return err
+		}
+		d.headErr = err
 	}
 	if ok {
 		d.acked, d.written = h, h
-	}
-	if h.Generation > d.generation {
-		return corrupt(d.path, "generation %d is in use, generation %d was acknowledged", d.generation, h.Generation)
 	}
 	if d.opts.ReadOnly {
 		return nil
@@ -201,6 +206,9 @@ func (d *Dir) Head() Head {
 	defer d.mu.Unlock()
 	return d.acked
 }
+
+// HeadError is what is wrong with HEAD where Options.AnyHead lets that pass.
+func (d *Dir) HeadError() error { return d.headErr }
 
 // Staged is the number of the newest generation beyond the one in use; 0: none.
 func (d *Dir) Staged() (uint64, error) {

@@ -136,8 +136,12 @@ func (d *Dir) CreateGeneration(start uint64, pins []mmr.Digest) (*Generation, er
 // OpenGeneration opens an existing generation. A generation whose creation
 // was cut short is ErrNotFound.
 func (d *Dir) OpenGeneration(n uint64) (*Generation, error) {
+	return d.openGeneration(n, d.opts.ReadOnly)
+}
+
+func (d *Dir) openGeneration(n uint64, readOnly bool) (*Generation, error) {
 	g := d.generationAt(n)
-	g.opts.ErrorIfNotExists = true
+	g.opts.ErrorIfNotExists, g.opts.ReadOnly = true, readOnly
 	if err := g.openPebble(); err != nil {
 		if errors.Is(err, pebble.ErrDBDoesNotExist) {
 			return nil, fmt.Errorf("%w: %s", ErrNotFound, g.path)
@@ -226,7 +230,7 @@ func (g *Generation) Close() error {
 	g.tidier.close()
 	closeReaders(g.readers.close())
 	var err error
-	if !g.dir.opts.ReadOnly {
+	if !g.opts.ReadOnly {
 		err = g.db.Flush()
 	}
 	if err = errors.Join(err, g.db.Close()); err != nil {

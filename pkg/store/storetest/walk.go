@@ -47,12 +47,3 @@ func Below(tb testing.TB, fs store.FS, path string, start uint64) (bundles, tile
 	}
 	return bundles, tiles, entries
 }
-
-// quiet says nothing of what pebble has to tell.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
-	panic("pebble cannot go on")
-}
