@@ -231,7 +231,7 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	c.checkNotes()
-	if c.wrong {
+	if c.wrong && c.inUse {
 		c.blameOperations()
 	}
 	return nil
@@ -284,6 +284,10 @@ func (c *checker) checkNotes() {
 // add reports a finding about this generation.
 func (c *checker) add(f Finding) {
 	f.Generation = c.g.Number()
+	if f.Severity != Note {
+		c.plan.damage()
+		f.Repairable = f.Repairable || !c.inUse // by removing it
+	}
 	if f.Rebuild {
 		c.plan.wants(nil)
 	}

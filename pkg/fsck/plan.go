@@ -13,6 +13,7 @@ type plan struct {
 	fixes      []store.Fix
 	rebuild    bool // fixes are not enough
 	impossible bool // the operations themselves are damaged
+	damaged    bool // in any way
 }
 
 // maxFixes is how many records are mended one by one; more are worth
@@ -32,3 +33,9 @@ func (p *plan) wants(f *store.Fix) {
 }
 
 func (c *checker) fix(f store.Fix) { c.plan.wants(&f) }
+
+func (p *plan) damage() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.damaged = true
+}
