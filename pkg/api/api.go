@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/guard"
 	"github.com/proofsync/proofsync/pkg/committer"
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/document"
@@ -68,7 +69,7 @@ type API struct {
 	routes  []*route
 	admit   admission
 	cors    cors
-	notes   notes
+	notes   *guard.Log
 
 	history *history
 	newest  atomic.Pointer[head] // of the last request, see headOf
@@ -92,7 +93,7 @@ func New(o Options) *API {
 	}
 	a := &API{
 		db: o.DB, o: o, limits: o.Limits.withDefaults(), log: o.Logger, metrics: o.Metrics,
-		codec: codec{o.DB.Codec()}, cors: newCORS(o.CORSOrigins), notes: notes{log: o.Logger},
+		codec: codec{o.DB.Codec()}, cors: newCORS(o.CORSOrigins), notes: guard.NewLog(o.Logger, noteInterval),
 		history: newHistory(), started: time.Now(),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/proofsync/proofsync/internal/guard"
 	"github.com/proofsync/proofsync/pkg/document"
 )
 
@@ -170,7 +171,10 @@ func newHostRates(perSecond float64) *hostRates {
 // allow takes a request of a peer, host:port. Peers without an address, as on
 // a socket, share one rate.
 func (h *hostRates) allow(peer string) bool {
-	host := hostOf(peer)
+	var host netip.Prefix
+	if at, err := netip.ParseAddrPort(peer); err == nil {
+		host = guard.Host(at)
+	}
 	now := time.Now()
 	h.mu.Lock()
 	l := h.hosts[host]
@@ -199,23 +203,4 @@ func (h *hostRates) sweep(now time.Time) {
 			delete(h.hosts, host)
 		}
 	}
-}
-
-// hostOf is one IPv4 address, or the network of 64 bits that whoever has one
-// IPv6 address usually has all of.
-func hostOf(peer string) netip.Prefix {
-	at, err := netip.ParseAddrPort(peer)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := at.Addr().Unmap().WithZone("")
-	bits := ip.BitLen()
-	if ip.Is6() && !ip.IsLinkLocalUnicast() { // all neighbours share that one
-		bits = 64
-	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }

@@ -2,11 +2,9 @@ package api
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/proofsync/proofsync/pkg/database"
@@ -95,7 +93,7 @@ func (a *API) databaseProblem(err error) *document.Problem {
 	switch {
 	case errors.Is(err, store.ErrCorrupt): // first: it may wrap any of the others
 		a.metrics.corrupt.Inc()
-		a.notes.error(noteCorrupt, "stored data is damaged", "error", err)
+		a.notes.Error("stored data is damaged", "error", err)
 		return document.NewProblem(document.CodeDatabase, "what is stored could not be read; the log of the process says more")
 	case errors.Is(err, database.ErrEmpty):
 		return document.NewProblem(document.CodeEmpty, "nothing is readable yet: the first sync is not complete")
@@ -111,44 +109,10 @@ func (a *API) databaseProblem(err error) *document.Problem {
 		return document.NewProblem(document.CodeNotText, "%s", err)
 	}
 	a.metrics.failed.Inc()
-	a.notes.error(noteFailed, "request not answered", "error", err)
+	a.notes.Error("request not answered", "error", err)
 	return document.NewProblem(document.CodeDatabase, "the database could not be read; the log of the process says more")
 }
 
-// note is a kind of trouble that every request may run into again.
-type note uint8
-
-const (
-	noteCorrupt note = iota
-	noteFailed
-	numNotes
-)
-
-// noteInterval is the shortest time between two log lines of one kind.
+// noteInterval is the shortest time between two log lines about trouble that
+// every request may run into again; metrics count all of it.
 const noteInterval = time.Minute
-
-// notes logs such trouble once a minute; metrics count all of it.
-type notes struct {
-	log *slog.Logger
-
-	mu      sync.Mutex
-	last    [numNotes]time.Time
-	skipped [numNotes]int
-}
-
-func (n *notes) error(k note, msg string, args ...any) {
-	now := time.Now()
-	n.mu.Lock()
-	if last := n.last[k]; !last.IsZero() && now.Sub(last) < noteInterval {
-		n.skipped[k]++
-		n.mu.Unlock()
-		return
-	}
-	skipped := n.skipped[k]
-	n.last[k], n.skipped[k] = now, 0
-	n.mu.Unlock()
-	if skipped > 0 {
-		args = append(args, "not_logged_before", skipped)
-	}
-	n.log.Error(msg, args...)
-}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/proofsync/proofsync/internal/guard"
 )
 
 // webConns bounds the connections of the HTTP port, so that those who only hold
@@ -55,7 +57,7 @@ func (w *webConns) admit(c net.Conn) bool {
 		w.remove(idlest)
 		_ = idlest.Close()
 	}
-	host := hostOf(c.RemoteAddr())
+	host := guard.HostOf(c.RemoteAddr())
 	w.hosts[host]++
 	w.conns[c] = &webConn{host: host, idle: true, since: time.Now()}
 	return true
@@ -98,19 +100,4 @@ func (w *webConns) state(c net.Conn, s http.ConnState) {
 	if x, ok := w.conns[c]; ok {
 		x.idle, x.since = s != http.StateActive, time.Now()
 	}
-}
-
-// hostOf is the IPv4 address, or the IPv6 /64 network, of a peer.
-func hostOf(a net.Addr) netip.Prefix {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := t.AddrPort().Addr().Unmap()
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, _ := ip.WithZone("").Prefix(bits) // the bits fit the address
-	return p
 }

@@ -213,9 +213,9 @@ func (w *worker) refusal(r request, err error) *wire.Error {
 	w.srv.opts.Metrics.failures[fault].Inc()
 	args := []any{"request", r.kind.String(), "op_count", r.get.Size, "start", r.get.Start, "error", err}
 	if fault == corruption {
-		w.srv.notes.error(noteCorrupt, "database is corrupt: request not served", args...)
+		w.srv.notes.Error("database is corrupt: request not served", args...)
 	} else {
-		w.srv.notes.error(noteFailure, "database failed: request not served", args...)
+		w.srv.notes.Error("database failed: request not served", args...)
 	}
 	return &wire.Error{ID: r.id, Code: wire.Database, Text: text}
 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"cmp"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -16,28 +15,9 @@ const spareAfter = time.Second
 // not keep others out for ever.
 const spareSubscriberAfter = time.Minute
 
-// A host is whom connections are counted for. The zero host is a peer without
-// an IP address; nobody counts those.
+// A host is whom connections are counted for (guard.Host). The zero host is a
+// peer without an IP address; nobody counts those.
 type host = netip.Prefix
-
-// hostOf is the host of an address: one IPv4 address, or the network of 64
-// bits that whoever has one IPv6 address usually has all of.
-func hostOf(addr net.Addr) host {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return host{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := ip.BitLen()
-	if ip.Is6() && !ip.IsLinkLocalUnicast() { // all neighbours share that one
-		bits = 64
-	}
-	h, err := ip.Prefix(bits)
-	if err != nil {
-		return host{}
-	}
-	return h
-}
 
 // places are the connections that are being served. They are the mutex of the
 // server's to guard.

@@ -192,21 +192,3 @@ func TestJunkDoesNotKeepAConnection(t *testing.T) {
 		})
 	}
 }
-
-func TestHosts(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1":             "192.0.2.1/32",
-		"::ffff:192.0.2.1":      "192.0.2.1/32",
-		"2001:db8:1:2:3:4:5:6":  "2001:db8:1:2::/64",
-		"fe80::1":               "fe80::1/128",
-		"::1":                   "::/64",
-		"2001:db8:1:2:ffff::99": "2001:db8:1:2::/64",
-	} {
-		if got := hostOf(&net.TCPAddr{IP: net.ParseIP(addr), Zone: "eth0", Port: 1}); got.String() != want {
-			t.Errorf("host of %s: %v, want %s", addr, got, want)
-		}
-	}
-	if h := hostOf(&net.UnixAddr{}); h.IsValid() {
-		t.Errorf("host of a socket without an IP address: %v", h)
-	}
-}

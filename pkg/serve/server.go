@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/proofsync/proofsync/internal/guard"
 )
 
 // Back-off while accepting fails for want of resources.
@@ -18,6 +20,10 @@ const (
 // ErrServing is returned by a second Serve of one Server.
 var ErrServing = errors.New("server is already serving")
 
+// noteInterval is the shortest time between two log lines of one kind of event
+// that peers can cause.
+const noteInterval = 10 * time.Second
+
 // Server answers requests from one database. It serves one listener, once.
 // All methods may be called from any goroutine.
 type Server struct {
@@ -27,7 +33,7 @@ type Server struct {
 	jobs  chan job // unbuffered: readers take turns
 	bytes *budget  // MaxTotalBytes
 	pool  bufferPool
-	notes notes
+	notes *guard.Log
 
 	pushes *pushes
 
@@ -54,7 +60,7 @@ func New(db Database, opts Options) *Server {
 		opts:     opts,
 		jobs:     make(chan job),
 		bytes:    newBudget(opts.MaxTotalBytes),
-		notes:    notes{log: opts.Logger},
+		notes:    guard.NewLog(opts.Logger, noteInterval),
 		pushes:   newPushes(db, opts.Metrics),
 		end:      end,
 		cancel:   cancel,
@@ -176,7 +182,7 @@ func (s *Server) accept(l net.Listener) error {
 		}
 		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
 		m.acceptFails.Inc()
-		s.notes.warn(noteAccept, "accepting a connection failed, trying again", "error", err, "delay", delay)
+		s.notes.Warn("accepting a connection failed, trying again", "error", err, "delay", delay)
 		select {
 		case <-time.After(delay):
 		case <-s.draining:
@@ -195,12 +201,12 @@ func (s *Server) admit(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	full, idle := s.open.room(hostOf(conn.RemoteAddr()))
+	full, idle := s.open.room(guard.HostOf(conn.RemoteAddr()))
 	if full {
 		s.mu.Unlock()
 		conn.Close()
 		m.rejected.Inc()
-		s.notes.warn(noteReject, "connection refused: too many", "peer", conn.RemoteAddr(),
+		s.notes.Warn("connection refused: too many", "peer", conn.RemoteAddr(),
 			"max_connections", s.opts.MaxConnections, "max_connections_per_host", s.opts.MaxConnectionsPerHost)
 		return
 	}

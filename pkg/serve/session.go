@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/proofsync/proofsync/internal/guard"
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
@@ -70,7 +71,7 @@ func newSession(srv *Server, conn net.Conn) *session {
 	c := &session{
 		srv:     srv,
 		conn:    conn,
-		host:    hostOf(conn.RemoteAddr()),
+		host:    guard.HostOf(conn.RemoteAddr()),
 		start:   time.Now(),
 		log:     srv.opts.Logger.With("peer", conn.RemoteAddr().String()),
 		slots:   make(chan struct{}, srv.opts.MaxRequestsPerConnection),
@@ -175,7 +176,7 @@ func (c *session) read() error {
 // when it waits between frames, and a peer need not let it.
 func (c *session) skip(err error) error {
 	if c.undecodable++; c.undecodable == 1 {
-		c.srv.notes.warn(noteUndecodable, "frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
+		c.srv.notes.Warn("frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
 	}
 	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastWanted()) >= t {
 		return &endError{byIdleTimeout, err}
