@@ -74,11 +74,12 @@ func (p Progress) Left() time.Duration {
 // Task is what is being done.
 type Task string
 
-// The tasks, in the order in which they come.
+// The tasks.
 const (
 	Checking  Task = "checking"            // one pass over operations, tiles and index
 	Comparing Task = "comparing the index" // a second pass, if the index differs
 	Building  Task = "rebuilding"          // tiles and index from the operations
+	Diffing   Task = "comparing"           // two logs, operation by operation
 )
 
 func (o Options) withDefaults() Options {
