@@ -45,8 +45,8 @@ check could not be done, 2 for mistakes in arguments. Notes are no damage.`,
 			}
 			r, err := run(cmd.Context(), args[0], o)
 			lines.end()
-			if locked, ok := errors.AsType[*store.LockedError](err); ok {
-				return fmt.Errorf("%w (stop it, or check a backup of it)", locked)
+			if _, ok := errors.AsType[*store.LockedError](err); ok {
+				return free(err)
 			}
 			if r == nil {
 				return err

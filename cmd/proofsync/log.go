@@ -19,6 +19,7 @@ type logFlags struct {
 	at      access
 	out     output
 	commits bool
+	raw     bool
 	start   uint64
 	before  uint64
 	limit   uint64
@@ -27,7 +28,7 @@ type logFlags struct {
 func newLog() *cobra.Command {
 	l := new(logFlags)
 	cmd := &cobra.Command{
-		Use:   "log (--url URL | --storage-dir DIR)",
+		Use:   "log (--url URL | --storage-dir DIR | --raw DIR)",
 		Short: "show operations or commits",
 		Long: `Show the log: the operations from a location on, or its newest ones if --start
 is not given; with --commits the states it went through, newest first. The sizes
@@ -35,13 +36,27 @@ of those are what --at-size of get and list takes.
 
 Times are those at which the process that answers made or learned of a commit;
 they are missing where it does not remember, as for all that a directory alone
-can tell.`,
+can tell.
+
+With --raw, show encoded operations as they are stored in a directory that no
+process holds, oldest first: a line each of location and hexadecimal digits. Lines
+that begin with # come before them: the database, what the state says, and the
+pinned nodes of the start. All that a second program needs to compute the root.`,
 		Example: `  proofsync log -u http://127.0.0.1:8081
   proofsync log -d ./data --start 1000 --limit 50
   proofsync log -d ./data --commits --limit 0
-  proofsync log -u http://replica:8082 --start 0 --limit 0 --output json > log.jsonl`,
-		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  proofsync log -u http://replica:8082 --start 0 --limit 0 --output json > log.jsonl
+  proofsync log --raw ./data > operations.txt`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if l.raw && len(args) > 0 {
+				return exactly("DIR")(cmd, args)
+			}
+			return exactly()(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if l.raw {
+				return l.printRaw(cmd, args)
+			}
 			switch f := cmd.Flags(); {
 			case l.commits && f.Changed("start"):
 				return usagef("--start is of operations; --before of --commits")
@@ -59,6 +74,7 @@ can tell.`,
 	l.at.register(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&l.commits, "commits", false, "show commits instead of operations")
+	f.BoolVar(&l.raw, "raw", false, "show encoded operations of a directory as they are stored, all of them unless --start or --limit say otherwise")
 	f.Uint64Var(&l.start, "start", 0, "first location (the newest operations, as many as --limit)")
 	f.Uint64Var(&l.before, "before", 0, "with --commits, those of less than this size")
 	f.Uint64VarP(&l.limit, "limit", "n", logShown, "most operations or commits; 0: all")
