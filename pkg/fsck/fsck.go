@@ -113,7 +113,7 @@ func check(ctx context.Context, dir string, o Options) (*Report, map[uint64]*pla
 	plans := map[uint64]*plan{}
 	codec, err := database.Detect(dir, o.FS)
 	if errors.Is(err, store.ErrCorrupt) {
-		r.add(Finding{Space: Current, Problem: Malformed, Detail: err.Error()})
+		r.add(Finding{Space: Current, Problem: Malformed, Detail: reason(err)})
 		return r, plans, nil
 	}
 	if err != nil {
@@ -138,7 +138,7 @@ func identity(c operation.Codec) store.Identity {
 func checkDir(ctx context.Context, d *store.Dir, codec operation.Codec, r *Report, plans map[uint64]*plan, o Options) error {
 	head := d.Head()
 	if err := d.HeadError(); err != nil {
-		r.add(Finding{Space: Head, Problem: Malformed, Detail: err.Error()})
+		r.add(Finding{Space: Head, Problem: Malformed, Detail: reason(err)})
 		head = store.Head{}
 	} else if head != (store.Head{}) {
 		r.Head = &Acknowledged{head.Generation, head.Size, head.Root}
@@ -190,7 +190,7 @@ func (c *checker) open(ctx context.Context, d *store.Dir, n uint64) error {
 		if !damaged(err) {
 			return err
 		}
-		f := Finding{Generation: n, Space: State, Problem: Unreadable, Detail: err.Error()}
+		f := Finding{Generation: n, Space: State, Problem: Unreadable, Detail: reason(err)}
 		if !c.inUse {
 			f.Severity = Note // it was never readable, and is removed when the database is opened
 		}
@@ -271,14 +271,14 @@ func (c *checker) checkNotes() {
 	if err != nil {
 		c.add(Finding{
 			Space: Notes, Problem: Unreadable, Rebuild: true,
-			Detail: err.Error() + "; a repair keeps those that can be read and forgets the others",
+			Detail: reason(err) + "; a repair keeps those that can be read and forgets the others",
 		})
 	}
 	err = c.g.Strays(func(key []byte) {
 		c.add(Finding{Space: Unknown, Severity: Note, Problem: Extra, Key: key})
 	})
 	if err != nil {
-		c.add(Finding{Space: Unknown, Problem: Unreadable, Rebuild: true, Detail: err.Error()})
+		c.add(Finding{Space: Unknown, Problem: Unreadable, Rebuild: true, Detail: reason(err)})
 	}
 }
 

@@ -41,7 +41,7 @@ func (p *pass) readIndex(ctx context.Context) error {
 }
 
 func (p *pass) indexFault(f store.IndexFault) {
-	out := Finding{Space: Index, Repairable: true, File: f.File, Detail: f.Err.Error()}
+	out := Finding{Space: Index, Repairable: true, File: f.File, Detail: reason(f.Err)}
 	if f.Record != nil {
 		out.Problem, out.Key = Malformed, f.Record
 		p.c.fix(store.RemoveRecord(f.Record))

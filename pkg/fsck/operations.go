@@ -241,7 +241,7 @@ func (r *reader) send() error {
 
 // rangeFault reports what is wrong with the bundles of a range.
 func (c *checker) rangeFault(f *store.RangeFault) {
-	out := Finding{Space: Operations, Ranged: true, From: f.From, To: f.To, File: f.File, Detail: f.Err.Error()}
+	out := Finding{Space: Operations, Ranged: true, From: f.From, To: f.To, File: f.File, Detail: reason(f.Err)}
 	switch {
 	case !f.Lost:
 		out.Problem, out.Rebuild = Malformed, true

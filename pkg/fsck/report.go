@@ -205,3 +205,9 @@ func (r *Report) add(f Finding) {
 
 // atLeast says that not all findings were counted.
 func (r *Report) atLeast() { r.AtLeast = true }
+
+// reason is an error in one line: the storage engine adds others to its own.
+func reason(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}

@@ -64,7 +64,10 @@ func (l *Log) Floor() uint64 { return l.state.Floor }
 func (l *Log) Root() mmr.Digest { return l.state.Root }
 
 // Pins are the pinned nodes of Start: the peaks of the tree before it, oldest first.
-func (l *Log) Pins() []mmr.Digest { return l.g.Pins() }
+func (l *Log) Pins() []mmr.Digest {
+	_, pins := l.g.Retained()
+	return pins
+}
 
 // Operations calls fn with the encoded operations [start, end) until it
 // returns an error. op is valid during the call only.
@@ -126,7 +129,7 @@ func (l *Log) rehash(n mmr.Node) (mmr.Digest, error) {
 // retained, or is the end: by pinned nodes and stored digests. A peak that reaches over
 // Start is made of both.
 func (l *Log) peaks(at uint64) ([]mmr.Digest, error) {
-	f, err := mmr.NewFrontier(l.state.Start, l.g.Pins())
+	f, err := mmr.NewFrontier(l.g.Retained())
 	if err != nil {
 		return nil, err
 	}

@@ -149,7 +149,7 @@ func (t *tree) finish() error {
 	}
 	for level, cursor := range t.cursors {
 		if err := cursor.Rest(); err != nil {
-			c.add(Finding{Space: Tiles, Problem: Unreadable, Rebuild: true, Tile: fmt.Sprintf("%d/", level), Detail: err.Error()})
+			c.add(Finding{Space: Tiles, Problem: Unreadable, Rebuild: true, Tile: fmt.Sprintf("%d/", level), Detail: reason(err)})
 		}
 	}
 	return nil
@@ -167,7 +167,7 @@ func (t *tree) tile(tile *mmr.Tile) {
 	f := Finding{Space: Tiles, Tile: tileName(id), Repairable: true, Ranged: true, From: id.End() - 1<<(8*uint(id.Level)+8), To: id.End()}
 	switch {
 	case err != nil:
-		f.Problem, f.Rebuild, f.Detail, f.File = Unreadable, true, err.Error(), store.CorruptFile(err)
+		f.Problem, f.Rebuild, f.Detail, f.File = Unreadable, true, reason(err), store.CorruptFile(err)
 	case stored == nil:
 		f.Problem = Missing
 	default:

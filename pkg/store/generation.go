@@ -59,6 +59,7 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 		Logger:                      pebbleLogger{d.opts.Logger},
 	}
 	o.EventListener = &pebble.EventListener{
+		DataCorruption: corruptionMet(d),
 		BackgroundError: func(err error) {
 			d.opts.Logger.Error("storage background error", "path", d.path, "error", err)
 		},
