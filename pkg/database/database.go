@@ -59,6 +59,10 @@ type Options struct {
 	CreateIfMissing bool
 	// ReadOnly opens without writing; a missing directory is store.ErrNotFound.
 	ReadOnly bool
+	// Epoch is recorded in the directory: a larger one than before says that the
+	// log may lack commits that were acknowledged earlier. A smaller one is a
+	// *store.EpochError. 0: the recorded one.
+	Epoch uint64
 	// CacheBytes is the memory for the storage engine's cache; 0: store.DefaultCacheBytes.
 	CacheBytes int64
 	Logger     *slog.Logger // nil: discard
@@ -79,6 +83,7 @@ type DB struct {
 	failed error        // set once: see ErrFailed
 
 	pruning sync.Mutex // held by Retain and PruneStep
+	backup  sync.Mutex // held while a backup is made
 
 	mu          sync.Mutex
 	view        *View       // newest published state; nil: none
@@ -157,8 +162,8 @@ func Detect(dir string, fs store.FS) (operation.Codec, error) {
 // process until Close. The cost does not depend on the number of operations.
 //
 // Errors: store.ErrNotFound, store.ErrForeign, store.ErrCorrupt,
-// *store.LockedError, *store.MismatchError, *store.VersionError, or one of the
-// file system.
+// *store.LockedError, *store.MismatchError, *store.VersionError,
+// *store.EpochError, or one of the file system.
 func Open(dir string, o Options) (*DB, error) {
 	if f := o.Codec.Family(); f != operation.Any && f != operation.Immutable {
 		return nil, fmt.Errorf("no database of family %s: any or immutable expected", f)
@@ -179,7 +184,11 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db := &DB{dir: d, codec: o.Codec, log: o.Logger, changed: make(chan struct{})}
 	db.users.Add(1)
-	if err := db.open(o.CreateIfMissing && !o.ReadOnly); err != nil {
+	err = db.open(o.CreateIfMissing && !o.ReadOnly)
+	if err == nil {
+		err = db.raiseEpoch(o.Epoch)
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

@@ -16,6 +16,7 @@ var (
 	descRoot       = prometheus.NewDesc("proofsync_database_root_prefix", "First 48 bits of the root, as a number: logs of the same size are the same log only if these are equal.", nil, nil)
 	descStored     = prometheus.NewDesc("proofsync_database_stored_operations", "End of what is stored and verified, readable or not, in the generation in use.", nil, nil)
 	descGeneration = prometheus.NewDesc("proofsync_database_generation", "Number of the generation in use.", nil, nil)
+	descEpoch      = prometheus.NewDesc("proofsync_epoch", "Epoch of the storage directory: a higher one than before says that its log may lack commits that were acknowledged earlier.", nil, nil)
 	descStaged     = prometheus.NewDesc("proofsync_database_staged_operations", "Operations stored in a generation that is in the making; 0: there is none.", nil, nil)
 )
 
@@ -26,7 +27,7 @@ type collector struct{ d *DB }
 func (d *DB) Collector() prometheus.Collector { return collector{d} }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged} {
+	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged, descEpoch} {
 		ch <- d
 	}
 	store.DescribeMetrics(ch)
@@ -38,6 +39,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	l := c.d.Loads()
 	gauge(descStaged, l.StagedEnd-l.StagedStart)
+	gauge(descEpoch, c.d.Epoch())
 	v, err := c.d.View()
 	if err != nil {
 		return

@@ -23,6 +23,7 @@ const (
 type current struct {
 	database   string
 	generation uint64 // 0: none in use yet
+	epoch      uint64 // 0: none was ever declared
 }
 
 func generationName(n uint64) string { return fmt.Sprintf("gen-%06d", n) }
@@ -36,6 +37,9 @@ func parseGeneration(name string) (uint64, bool) {
 func (c current) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "proofsync %d\ndatabase %s\ngeneration %d\n", FormatVersion, c.database, c.generation)
+	if c.epoch > 0 {
+		fmt.Fprintf(&b, "epoch %d\n", c.epoch)
+	}
 	fmt.Fprintf(&b, "checksum %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
 	return b.Bytes()
 }
@@ -82,7 +86,7 @@ func readCurrent(fs FS, dir string) (current, error) {
 	if err != nil {
 		return c, fmt.Errorf("%w: %s is not a file of ours", ErrForeign, path)
 	}
-	if version > FormatVersion {
+	if version < OldestFormatVersion || version > FormatVersion {
 		return c, &VersionError{Dir: dir, Held: version}
 	}
 	if i := bytes.Index(body, []byte("checksum ")); i >= 0 {
@@ -94,6 +98,11 @@ func readCurrent(fs FS, dir string) (current, error) {
 	c.database = fields["database"]
 	if c.generation, err = strconv.ParseUint(fields["generation"], 10, 63); err != nil || c.database == "" {
 		return c, corrupt(path, "database %q generation %q", c.database, fields["generation"])
+	}
+	if epoch, ok := fields["epoch"]; ok {
+		if c.epoch, err = strconv.ParseUint(epoch, 10, 63); err != nil || c.epoch == 0 {
+			return c, corrupt(path, "epoch %q", epoch)
+		}
 	}
 	return c, nil
 }

@@ -50,6 +50,7 @@ type Dir struct {
 
 	mu         sync.Mutex
 	generation uint64 // in use, named by CURRENT; 0: none yet
+	epoch      uint64 // as in CURRENT
 	acked      Head   // newest acknowledged state
 	written    Head   // newest state in HEAD
 	head       *headFile
@@ -127,7 +128,7 @@ func (d *Dir) open() error {
 	case c.database != d.opts.Identity.Database:
 		return &MismatchError{Dir: d.path, Held: c.database, Want: d.opts.Identity.Database}
 	}
-	d.generation = c.generation
+	d.generation, d.epoch = c.generation, c.epoch
 	h, seq, ok, err := readHead(d.fs, d.join("HEAD"))
 	if err == nil && h.Generation > d.generation {
 		err = corrupt(d.path, "generation %d is in use, generation %d was acknowledged", d.generation, h.Generation)
@@ -227,12 +228,42 @@ func (d *Dir) Staged() (uint64, error) {
 
 // SetCurrent makes a generation the one in use, durably and atomically.
 func (d *Dir) SetCurrent(n uint64) error {
-	c := current{database: d.opts.Identity.Database, generation: n}
+	c := current{database: d.opts.Identity.Database, generation: n, epoch: d.Epoch()}
 	if err := c.write(d.fs, d.path); err != nil {
 		return err
 	}
 	d.mu.Lock()
 	d.generation = n
+	d.mu.Unlock()
+	return nil
+}
+
+// Epoch is what RaiseEpoch recorded last; 0: nothing ever.
+func (d *Dir) Epoch() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.epoch
+}
+
+// RaiseEpoch records a new epoch of the log, durably. It never goes down: a
+// smaller one is an *EpochError, and the same one changes nothing. It must not be
+// called while SetCurrent is.
+func (d *Dir) RaiseEpoch(n uint64) error {
+	held := d.Epoch()
+	switch {
+	case n < held:
+		return &EpochError{Dir: d.path, Held: held, Want: n}
+	case n == held:
+		return nil
+	case d.opts.ReadOnly:
+		return ErrReadOnly
+	}
+	c := current{database: d.opts.Identity.Database, generation: d.Current(), epoch: n}
+	if err := c.write(d.fs, d.path); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.epoch = n
 	d.mu.Unlock()
 	return nil
 }

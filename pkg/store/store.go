@@ -23,6 +23,10 @@ import (
 // FormatVersion is the version of the storage directory this package writes.
 const FormatVersion = 1
 
+// OldestFormatVersion is the oldest one it reads. What older ones need is said
+// by docs/COMPATIBILITY.md.
+const OldestFormatVersion = 1
+
 // FS is the file system a directory lives on. The zero value of every option
 // that takes one is the operating system's.
 type FS = vfs.FS
@@ -87,12 +91,26 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("directory %s holds a database of %s, not of %s", e.Dir, e.Held, e.Want)
 }
 
-// VersionError: the directory was written by a newer version.
+// VersionError: the directory is of a format that this version does not read:
+// a newer one, or one that is too old.
 type VersionError struct {
 	Dir  string
 	Held int
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("directory %s has disk format %d, this version reads up to %d: use a newer proofsync", e.Dir, e.Held, FormatVersion)
+	if e.Held > FormatVersion {
+		return fmt.Sprintf("directory %s has disk format %d, this version reads up to %d: use a newer proofsync", e.Dir, e.Held, FormatVersion)
+	}
+	return fmt.Sprintf("directory %s has disk format %d, this version reads %d and newer: open it once with an older proofsync that still reads it", e.Dir, e.Held, OldestFormatVersion)
+}
+
+// EpochError: an epoch was asked for that is older than the directory's.
+type EpochError struct {
+	Dir        string
+	Held, Want uint64
+}
+
+func (e *EpochError) Error() string {
+	return fmt.Sprintf("directory %s is of epoch %d, which never goes back to %d: give %d or more, or none to keep it", e.Dir, e.Held, e.Want, e.Held)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -457,9 +458,59 @@ func TestDirectoryErrorsNameTheirKind(t *testing.T) {
 	if name, err := ReadIdentity(fs, "volume"); err != nil || name != "any/fixed" {
 		t.Errorf("identity %q %v", name, err)
 	}
+	for name, tc := range map[string]struct{ held, want string }{
+		"newer":   {"proofsync 2\nsomething else\n", "disk format 2, this version reads up to 1: use a newer proofsync"},
+		"ancient": {"proofsync 0\nsomething else\n", "disk format 0, this version reads 1 and newer: open it once with an older proofsync"},
+	} {
+		put(name+"/CURRENT", tc.held)
+		for _, readOnly := range []bool{true, false} {
+			_, err := OpenDir(name, Options{Identity: fixedIdentity, FS: fs, ReadOnly: readOnly, Create: !readOnly})
+			if !errors.As(err, &ve) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	put("flipped/CURRENT", strings.Replace(string(current{database: "any/fixed"}.encode()), "any", "anz", 1))
 	if _, err := OpenDir("flipped", Options{Identity: fixedIdentity, FS: fs}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("flipped: %v", err)
+	}
+}
+
+func TestTheEpochIsALineThatOlderReadersPassOver(t *testing.T) {
+	fs := vfs.NewMem()
+	fs.MkdirAll("db", 0o755)
+	for _, c := range []current{{"any/fixed", 3, 0}, {"any/fixed", 3, 1<<63 - 1}} {
+		if err := c.write(fs, "db"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readCurrent(fs, "db"); got != c || err != nil {
+			t.Errorf("read %+v %v, wrote %+v", got, err, c)
+		}
+	}
+	if text := string(current{"any/fixed", 3, 7}.encode()); !strings.HasPrefix(text, "proofsync 1\ndatabase any/fixed\ngeneration 3\nepoch 7\nchecksum ") {
+		t.Error(text)
+	}
+	if text := string(current{"any/fixed", 3, 0}.encode()); strings.Contains(text, "epoch") {
+		t.Error(text)
+	}
+	// A line that is not known, and epochs that are none.
+	for line, want := range map[string]bool{"colour green": true, "epoch 0": false, "epoch -1": false, "epoch 7x": false, "epoch": false} {
+		text := "proofsync 1\ndatabase any/fixed\ngeneration 3\n" + line + "\n"
+		text += fmt.Sprintf("checksum %08x\n", crc32.Checksum([]byte(text), castagnoli))
+		if err := writeFile(fs, "db", currentName, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readCurrent(fs, "db"); (err == nil) != want || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	// The checksum covers it.
+	flipped := strings.Replace(string(current{"any/fixed", 3, 7}.encode()), "epoch 7", "epoch 6", 1)
+	if err := writeFile(fs, "db", currentName, []byte(flipped)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCurrent(fs, "db"); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
 	}
 }
 
