@@ -66,6 +66,7 @@ type API struct {
 	mux     *http.ServeMux
 	keyPath *route // /v1/keys/{key}, which no mux may clean
 	unknown *route // every other path
+	backups *route // of the socket only
 	routes  []*route
 	admit   admission
 	cors    cors
@@ -109,7 +110,7 @@ func New(o Options) *API {
 func (a *API) Handler() http.Handler { return door{a: a} }
 
 // Local is the API for a socket that only those can open who may write: it
-// asks for no token and limits no rates.
+// asks for no token and limits no rates. It alone makes backups.
 func (a *API) Local() http.Handler { return door{a: a, local: true} }
 
 // Shutdown ends every stream, each with an event that says why, and waits for
@@ -139,7 +140,7 @@ type door struct {
 }
 
 func (d door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.a.route(r).serve(w, r, d.local)
+	d.a.route(r, d.local).serve(w, r, d.local)
 }
 
 // localKey marks requests that came through Local.

@@ -29,7 +29,8 @@ type route struct {
 	other   *counted            // of other methods
 }
 
-// register makes the routes. Every one of them is in the OpenAPI document.
+// register makes the routes. Every one of them is in the OpenAPI document, but
+// for what only the socket has.
 func (a *API) register() {
 	a.mux = http.NewServeMux()
 	get := func(h handler) map[string]handler { return map[string]handler{http.MethodGet: h} }
@@ -52,9 +53,15 @@ func (a *API) register() {
 	if a.o.Page != nil {
 		a.unknown = a.add(&route{path: "/", methods: get(a.page)}, true)
 	}
+	a.backups = a.newRoute(&route{path: backupPath, methods: map[string]handler{http.MethodPost: a.backup}}, false)
 }
 
 func (a *API) add(t *route, compress bool) *route {
+	a.routes = append(a.routes, a.newRoute(t, compress))
+	return t
+}
+
+func (a *API) newRoute(t *route, compress bool) *route {
 	t.a = a
 	methods := make([]string, 0, len(t.methods)+2)
 	for m := range t.methods {
@@ -76,14 +83,16 @@ func (a *API) add(t *route, compress bool) *route {
 	if compress {
 		t.packed = compressed(t.run)
 	}
-	a.routes = append(a.routes, t)
 	return t
 }
 
 // route finds the route of a request. Keys are any bytes, and a mux would
 // redirect a key like a//b to another one; so the mux never sees them. Where it
 // would redirect other paths, there is nothing.
-func (a *API) route(r *http.Request) *route {
+func (a *API) route(r *http.Request, local bool) *route {
+	if local && r.URL.Path == backupPath {
+		return a.backups
+	}
 	if strings.HasPrefix(r.URL.Path, keysPath) && (r.URL.RawPath == "" || strings.HasPrefix(r.URL.RawPath, keysPath)) {
 		return a.keyPath
 	}

@@ -30,6 +30,7 @@ func (a *API) Status() document.Status {
 		s = a.o.Status()
 	}
 	s.Family, s.Encoding = a.codec.Family().String(), a.codec.Encoding().String()
+	s.Epoch = a.db.Epoch()
 	s.Writes = a.offersWrites(false)
 	if s.Time.IsZero() {
 		s.Time = time.Now().UTC()

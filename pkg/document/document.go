@@ -65,6 +65,7 @@ type Status struct {
 	Ready    bool      `json:"ready"`    // what the readiness probe says
 	Time     time.Time `json:"time"`     // of this answer
 	Started  time.Time `json:"started"`  // of the process
+	Epoch    uint64    `json:"epoch"`    // of the storage directory: how often its log was declared to have lost commits
 	Head     *Head     `json:"head"`     // null before a replica's first sync
 	Writes   bool      `json:"writes"`   // POST /v1/batches is offered
 
