@@ -91,7 +91,7 @@ func (d *directory) status() document.Status {
 		Role: roleDirectory, Version: telemetry.Build().Version,
 		Family: codec.Family().String(), Encoding: codec.Encoding().String(),
 		State: stateClosed, Message: "no process holds this directory", Started: time.Now(),
-		Writes: d.committer != nil,
+		Writes: d.committer != nil, Epoch: d.db.Epoch(),
 	}
 	if loads := d.db.Loads(); loads.Staged {
 		s.Sync = &document.Sync{Phase: "interrupted", Stored: loads.StagedEnd}

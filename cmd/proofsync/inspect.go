@@ -45,6 +45,7 @@ type inspection struct {
 	Family     string `json:"family"`
 	Encoding   string `json:"encoding"`
 	Generation uint64 `json:"generation"` // 0: none in use yet
+	Epoch      uint64 `json:"epoch"`
 
 	Published *published `json:"published,omitempty"`
 	Sync      *progress  `json:"sync_in_progress,omitempty"`
@@ -96,6 +97,7 @@ func (r *inspection) read(path string, codec operation.Codec) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	r.Epoch = db.Epoch()
 	loads := db.Loads()
 	switch {
 	case loads.Staged:
@@ -132,6 +134,7 @@ func (r inspection) print(t *table) error {
 	t.row("family", r.Family)
 	t.row("encoding", r.Encoding)
 	t.row("generation", r.Generation)
+	t.rowIf(r.Epoch > 0, "epoch", r.Epoch)
 	if p := r.Published; p != nil {
 		t.row("size", p.Size)
 		t.row("start", p.Start)

@@ -85,6 +85,9 @@ func statusRows(s *document.Status, p paint, now time.Time) [][2]string {
 		add("ready", "%s", yes(s.Ready))
 		add("writes", "%s", map[bool]string{true: "taken", false: "not taken"}[s.Writes])
 	}
+	if s.Epoch > 0 {
+		add("epoch", "%d", s.Epoch)
+	}
 	if h := s.Head; h != nil {
 		add("size", "%d", h.Size)
 		add("root", "%s", line(h.Root))

@@ -32,7 +32,7 @@ func Client(cfg *config.Client, log *slog.Logger, extra ...fx.Option) *fx.App {
 
 func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
-		common(&cfg.Common, cfg.MetricsPort, false, log),
+		common(&cfg.Common, cfg.MetricsPort, writer{}, log),
 		fx.Supply(cfg),
 		fx.Provide(func(lc fx.Lifecycle, _ *telemetry.Server) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
 		fx.Invoke(func(lc fx.Lifecycle, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {

@@ -17,7 +17,7 @@ import (
 const heartLimit = 15 * time.Second
 
 // common is what both processes have: logs, metrics, probes and the storage.
-func common(c *config.Common, metrics config.Port, writer bool, log *slog.Logger) fx.Option {
+func common(c *config.Common, metrics config.Port, w writer, log *slog.Logger) fx.Option {
 	return fx.Options(
 		fx.NopLogger, // run reports errors, the parts what they do
 		fx.Supply(log),
@@ -28,7 +28,7 @@ func common(c *config.Common, metrics config.Port, writer bool, log *slog.Logger
 				return newTelemetry(lc, c, metrics, st, g, e)
 			},
 			func(lc fx.Lifecycle, _ *telemetry.Server, st *status, reg prometheus.Registerer) *storage {
-				return newStorage(lc, c, writer, st, reg, log)
+				return newStorage(lc, c, w, st, reg, log)
 			},
 		),
 	)

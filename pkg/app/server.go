@@ -30,7 +30,7 @@ func Server(cfg *config.Server, stdin io.Reader, log *slog.Logger, extra ...fx.O
 
 func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Option {
 	return fx.Options(
-		common(&cfg.Common, cfg.MetricsPort, true, log),
+		common(&cfg.Common, cfg.MetricsPort, writer{is: true, epoch: uint64(cfg.Epoch)}, log),
 		fx.Supply(cfg),
 		fx.Provide(newListener),
 		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),

@@ -22,25 +22,35 @@ type storage struct {
 	DB *database.DB
 }
 
+// writer is what the storage is opened for.
+type writer struct {
+	is    bool
+	epoch uint64 // to record; 0: as it is
+}
+
 // newStorage opens the database when the process starts. A writer's directory
 // is made and gets its first commit when there is none.
-func newStorage(lc fx.Lifecycle, c *config.Common, writer bool, st *status, reg prometheus.Registerer, log *slog.Logger) *storage {
+func newStorage(lc fx.Lifecycle, c *config.Common, w writer, st *status, reg prometheus.Registerer, log *slog.Logger) *storage {
 	s := new(storage)
 	lc.Append(fx.Hook{
 		OnStart: func(context.Context) error {
-			dir, err := directory(string(c.StorageDir), writer)
+			dir, err := directory(string(c.StorageDir), w.is)
 			if err != nil {
 				return err
 			}
 			log.Info("initializing database", "db", c.DB.String(), "encoding", c.Encoding.String(), "storage_dir", dir)
 			s.DB, err = database.Open(dir, database.Options{
 				Codec:           c.Codec(),
-				CreateIfMissing: writer,
+				CreateIfMissing: w.is,
+				Epoch:           w.epoch,
 				CacheBytes:      int64(c.CacheSize),
 				Logger:          log,
 			})
 			if err != nil {
 				return err
+			}
+			if e := s.DB.Epoch(); e > 0 {
+				log.Info("database is of a declared epoch", "epoch", e)
 			}
 			reg.MustRegister(s.DB.Collector())
 			st.database.set(holds)
