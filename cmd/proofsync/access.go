@@ -154,14 +154,28 @@ func (a *access) connect(cmd *cobra.Command, address string, local bool) (*sessi
 const lockPatience = 2 * time.Second
 
 // openDirectory takes a directory, or asks who has it.
-func (a *access) openDirectory(cmd *cobra.Command, m mode) (*session, error) {
+func (a *access) openDirectory(cmd *cobra.Command, m mode) (s *session, err error) {
+	holder, err := a.orHolder(cmd, func() (err error) {
+		s, err = a.inProcess(m)
+		return err
+	})
+	if holder != nil {
+		return holder, nil
+	}
+	return s, err
+}
+
+// orHolder calls direct, which opens the directory for this process, or finds
+// who has it. The session is nil if direct did it.
+func (a *access) orHolder(cmd *cobra.Command, direct func() error) (*session, error) {
 	for end := time.Now().Add(lockPatience); ; {
-		s, err := a.inProcess(m)
+		err := direct()
 		locked, ok := errors.AsType[*store.LockedError](err)
 		if !ok {
-			return s, err
+			return nil, err
 		}
-		if s, err = a.askHolder(cmd); s != nil || err != nil {
+		s, err := a.askHolder(cmd)
+		if s != nil || err != nil {
 			return s, err
 		}
 		if !time.Now().Before(end) {
