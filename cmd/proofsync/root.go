@@ -125,7 +125,7 @@ type group struct {
 
 func groups() []group {
 	return []group{
-		{"data", "Read and write", []*cobra.Command{newGet(), newList(), newPut(), newDelete(), newImport(), newWatch(), newLog(), newVerify()}},
+		{"data", "Read and write", []*cobra.Command{newGet(), newList(), newPut(), newDelete(), newImport(), newExport(), newWatch(), newLog(), newVerify()}},
 		{"operate", "Operate", []*cobra.Command{newStatus(), newInspect(), newFsck(), newDiff(), newBackup(), newRestore(), newObserve(), newCompare()}},
 		{"try", "Try it", []*cobra.Command{newDemo(), newBench()}},
 	}

@@ -33,7 +33,7 @@ func TestABackupIsAskedForAndReported(t *testing.T) {
 
 func TestABackupThatTakesLongIsFollowedToItsEnd(t *testing.T) {
 	for answer, want := range map[string]string{
-		`{"done_bytes":9,"total_bytes":9,"backup":{"size":3}}`:       "",
+		`{"done_bytes":9,"total_bytes":9,"backup":{"size":3}}`:        "",
 		`{"problem":{"code":"database","detail":"the disk is full"}}`: "the disk is full",
 		``:                         "broken off",
 		`nonsense`:                 "not understood",
