@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +75,7 @@ type restored struct {
 	Size      uint64     `json:"size"`
 	Start     uint64     `json:"start"`
 	Root      mmr.Digest `json:"root"`
+	LiveKeys  uint64     `json:"live_keys"`
 	Epoch     uint64     `json:"epoch"`
 	Bytes     int64      `json:"bytes"`
 	Seconds   float64    `json:"seconds"`
@@ -86,24 +86,24 @@ func restore(cmd *cobra.Command, from, to string, epoch func(uint64) uint64) (*r
 	m := newMeter(cmd.ErrOrStderr(), "bytes")
 	defer m.end()
 	r := &restored{Directory: to}
-	checked := ""
 	done, err := store.Restore(cmd.Context(), store.RestoreOptions{
-		From: from, To: to, Epoch: epoch,
+		From: from, To: to,
+		Epoch: func(held uint64) uint64 {
+			if r.Epoch = held; epoch != nil {
+				r.Epoch = epoch(held)
+			}
+			return r.Epoch
+		},
 		Progress: func(done, total int64) { m.at("copying", uint64(done), uint64(total)) },
 		Check: func(ctx context.Context, dir string) error {
 			m.end()
-			checked = dir
-			return r.check(ctx, cmd, dir)
+			return r.check(ctx, cmd, from, dir)
 		},
 	})
 	if locked, ok := errors.AsType[*store.LockedError](err); ok && locked.Dir == from {
 		return nil, fmt.Errorf("%w; restore takes a backup: proofsync backup %s OUT makes one", locked, from)
 	}
 	if err != nil {
-		// What was checked is gone; what is wrong with it is wrong with the backup.
-		if c, ok := errors.AsType[*store.CorruptError](err); ok && checked != "" {
-			err = &store.CorruptError{Where: strings.ReplaceAll(c.Where, checked, from), Err: c.Err}
-		}
 		return nil, err
 	}
 	r.Bytes, r.Seconds = done.Bytes, time.Since(began).Seconds()
@@ -115,9 +115,10 @@ func (r *restored) print(t *table) error {
 	t.row("size", r.Size)
 	t.rowIf(r.Start > 0, "start", r.Start)
 	t.row("root", r.Root)
+	t.row("keys", r.LiveKeys)
 	t.rowIf(r.Epoch > 0, "epoch", r.Epoch)
 	t.row("disk", byteSize(uint64(r.Bytes)))
-	t.row("checked", "everything: the root was computed again from all operations")
+	t.row("checked", "everything, from the operations to the root")
 	t.row("duration", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
 	return t.flush()
 }

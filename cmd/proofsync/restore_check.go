@@ -2,73 +2,46 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/proofsync/proofsync/pkg/database"
-	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/fsck"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
-// check computes everything in the directory again, and notes what it holds.
-func (r *restored) check(ctx context.Context, cmd *cobra.Command, dir string) (err error) {
-	codec, err := database.Detect(dir, nil)
-	if err != nil {
-		return err
-	}
-	db, err := database.Open(dir, database.Options{Codec: codec, ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	v, err := db.View()
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	r.Size, r.Start, r.Root, r.Epoch = v.Size(), v.Start(), v.Root(), db.Epoch()
+// check looks at everything in dir, which is a copy of the backup from, and notes
+// what it holds.
+func (r *restored) check(ctx context.Context, cmd *cobra.Command, from, dir string) error {
 	m := newMeter(cmd.ErrOrStderr(), "operations")
 	defer m.end()
-	return recompute(ctx, v, m)
+	report, err := fsck.Check(ctx, dir, fsck.Options{Progress: func(p fsck.Progress) { m.at(string(p.Task), p.Done, p.Total) }})
+	if err != nil {
+		return err
+	}
+	if !report.Clean() {
+		return &store.CorruptError{Where: "backup " + from, Err: damageOf(report, dir, from)}
+	}
+	for _, g := range report.Generations {
+		if g.InUse {
+			r.Size, r.Start, r.Root, r.LiveKeys = g.Size, g.Start, g.Root, g.LiveKeys
+		}
+	}
+	return nil
 }
 
-// recompute leads from the operations to the root, and from the index to the operations.
-func recompute(ctx context.Context, v *database.View, m *meter) error {
-	pins, err := v.Pins(v.Start())
-	if err != nil {
-		return err
+// damageOf is the first damage, and how much more there is. The copy that was
+// checked will be gone; what is wrong with it is wrong with the backup.
+func damageOf(report *fsck.Report, dir, from string) error {
+	more := ""
+	if report.Damages > 1 {
+		more = fmt.Sprintf(", and %d more", report.Damages-1)
 	}
-	f, err := mmr.NewFrontier(v.Start(), pins)
-	if err != nil {
-		return err
+	for _, f := range report.Findings {
+		if f.Severity == fsck.Damage {
+			return fmt.Errorf("%s%s (proofsync fsck %s lists all; restore another backup)", strings.ReplaceAll(f.String(), dir, from), more, from)
+		}
 	}
-	const chunk = 4096
-	var ops []byte
-	span := new(mmr.Span)
-	for at := v.Start(); at < v.Size(); {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		var n int
-		if ops, n, err = v.AppendOperations(ops[:0], at, min(at+chunk, v.Size()), 8<<20); err != nil {
-			return err
-		}
-		run, err := v.Codec().NewRun(ops)
-		if err != nil {
-			return &store.CorruptError{Where: fmt.Sprintf("operations from location %d on", at), Err: err}
-		}
-		span.Reset(at, run)
-		if err := f.Append(span, nil); err != nil {
-			return err
-		}
-		at += uint64(n)
-		m.at("checking", at-v.Start(), v.Size()-v.Start())
-	}
-	if root := f.Root(v.Floor()); root != v.Root() {
-		return &store.CorruptError{Where: "operations", Err: fmt.Errorf("they lead to the root %s, the state says %s", root, v.Root())}
-	}
-	return v.PageContext(ctx, nil, nil, math.MaxInt, func([]byte, database.Entry) bool { return true })
+	return fmt.Errorf("%d damages", report.Damages)
 }

@@ -121,3 +121,31 @@ func scriptSocket(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("no %s", args[0])
 }
+
+// scriptFlip is
+//
+//	flip DIR
+//
+// It changes a bit in the middle of the largest table in a folder.
+func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip DIR")
+	}
+	tables, err := filepath.Glob(ts.MkAbs(filepath.Join(args[0], "*.sst")))
+	ts.Check(err)
+	var largest string
+	var most int64
+	for _, path := range tables {
+		info, err := os.Stat(path)
+		ts.Check(err)
+		if info.Size() > most {
+			largest, most = path, info.Size()
+		}
+	}
+	data, err := os.ReadFile(largest)
+	ts.Check(err)
+	data[len(data)/4] ^= 1
+	// Another file: this one may have other names.
+	ts.Check(os.Remove(largest))
+	ts.Check(os.WriteFile(largest, data, 0o600))
+}
