@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
@@ -256,20 +257,20 @@ func TestBackupsAreRefusedWhereTheyWouldDoHarm(t *testing.T) {
 func TestABackupThatFailsLeavesNothing(t *testing.T) {
 	disk := store.MemFS()
 	full := errors.New("no space left on device")
-	fail := false
+	var fail atomic.Bool // the storage engine writes in the background too
 	db := openAt(t, storetest.NoLinks(storetest.FailAt(disk, func(path string) error {
-		if fail && strings.HasSuffix(path, ".sst") && strings.HasPrefix(path, "/out.partial") {
+		if fail.Load() && strings.HasSuffix(path, ".sst") && strings.HasPrefix(path, "/out.partial") {
 			return &fs.PathError{Op: "write", Path: path, Err: full} // as the system says it
 		}
 		return nil
 	})), anyFixed, true)
 	defer closeDB(t, db)
 	fill(t, db, 1, 20_000)
-	fail = true
+	fail.Store(true)
 	if _, err := db.Backup(context.Background(), "/out", nil); !errors.Is(err, full) || !strings.Contains(err.Error(), ".sst") {
 		t.Errorf("%v, want the write that failed and its file", err)
 	}
-	fail = false
+	fail.Store(false)
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := db.Backup(ctx, "/out", func(_, _ int64) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
