@@ -31,6 +31,7 @@ func common(c *config.Common, metrics config.Port, w writer, log *slog.Logger) f
 				return newStorage(lc, c, w, st, reg, log)
 			},
 		),
+		fx.Invoke(func(lc fx.Lifecycle, st *storage, reg prometheus.Registerer, e exits) { bound(lc, c, st, reg, e) }),
 	)
 }
 

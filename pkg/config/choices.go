@@ -6,6 +6,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/retention"
 )
 
 // oneOf stores the text in dst when it is one of the choices.
@@ -75,6 +76,12 @@ type FloorPolicy struct{ database.FloorPolicy }
 
 // Accepts implements value.
 func (p *FloorPolicy) Accepts() string { return "keep|retain:N, N at least 1" }
+
+// Retain says how much of the log below the inactivity floor is kept.
+type Retain struct{ retention.Policy }
+
+// Accepts implements value.
+func (p *Retain) Accepts() string { return retention.Syntax }
 
 // LogFormat is the form of log lines.
 type LogFormat string

@@ -29,6 +29,7 @@ type Common struct {
 	StorageDir      Path      `env:"STORAGE_DIR" envconfig:"STORAGE_DIR" default:"" flag:"storage-dir" short:"d" desc:"directory of the database; without one, a new directory below the system's temporary folder, named in the log"`
 	Host            Host      `env:"HOST" envconfig:"HOST" default:"127.0.0.1" flag:"host" desc:"address every listener binds to; containers set 0.0.0.0"`
 	CacheSize       Size      `env:"CACHE_SIZE" envconfig:"CACHE_SIZE" default:"32MiB" flag:"cache-size" min:"1MiB" max:"1TiB" desc:"memory for the block cache of the database"`
+	Retain          Retain    `env:"RETAIN" envconfig:"RETAIN" default:"all" flag:"retain" desc:"history kept below the inactivity floor: all, the newest N operations, or those younger than an age such as 12h or 30d; the rest is deleted for good, and with it the keys of an immutable database that were set there; what a client is fetching must not go, so keep more than is written during a sync"`
 	LogFormat       LogFormat `env:"LOG_FORMAT" envconfig:"LOG_FORMAT" default:"text" flag:"log-format" desc:"form of the log lines on standard error"`
 	LogLevel        LogLevel  `env:"LOG_LEVEL" envconfig:"LOG_LEVEL" default:"info" flag:"log-level" desc:"least severe log lines to write"`
 	ShutdownTimeout Duration  `env:"SHUTDOWN_TIMEOUT" envconfig:"SHUTDOWN_TIMEOUT" default:"10s" flag:"shutdown-timeout" min:"1ms" desc:"most time between SIGTERM and the end of the process"`

@@ -55,3 +55,21 @@ func (d *DB) Notes(fn func(key, value []byte) bool) error {
 	}
 	return errors.Join(g.Notes(fn), g.release())
 }
+
+// PutNote sets a note of the generation in use by itself, beside whoever
+// writes. The next commit makes it durable: until then a crash may take it
+// back. No batch may carry a note with this key. Errors: ErrNote, ErrEmpty,
+// ErrClosed, store.ErrReadOnly, or one of the storage.
+func (d *DB) PutNote(n Note) error {
+	if err := checkNotes([]Note{n}); err != nil {
+		return err
+	}
+	if d.dir.ReadOnly() {
+		return store.ErrReadOnly
+	}
+	g, err := d.holdCurrent()
+	if err != nil {
+		return err
+	}
+	return errors.Join(g.PutNote(n.Key, n.Value), g.release())
+}

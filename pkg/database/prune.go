@@ -20,6 +20,7 @@ type PruneState struct {
 	Unpruned uint64 // from here on operations may still be on disk
 	Start    uint64 // first retained location: what lies below is to be deleted
 	Limit    uint64 // how far deleting may come now; below Start while older views are open
+	Busy     bool   // the storage engine is behind: a step now would make commits wait
 }
 
 // Done says whether nothing below the start is left.
@@ -170,5 +171,28 @@ func (g *generation) pruning() PruneState {
 	for held := range g.starts {
 		s.Limit = min(s.Limit, held)
 	}
+	s.Busy = g.Busy()
 	return s
+}
+
+// Garbage estimates the bytes of files that were deleted but still take space
+// in the generation in use, and all bytes of its files.
+func (d *DB) Garbage() (garbage, total uint64, err error) {
+	g, err := d.holdCurrent()
+	if err != nil {
+		return 0, 0, err
+	}
+	garbage, total = g.Generation.Garbage()
+	return garbage, total, g.release()
+}
+
+// Tidy rewrites the files of the generation in use in the background, without
+// what was deleted. It needs space for a second copy of a small part of them.
+func (d *DB) Tidy() error {
+	g, err := d.holdCurrent()
+	if err != nil {
+		return err
+	}
+	g.Generation.Tidy()
+	return g.release()
 }

@@ -33,6 +33,15 @@ func (w *Writer) Note(key, value []byte) error {
 	return w.err
 }
 
+// PutNote sets a record beside the log on its own. It is atomic; the next
+// commit makes it durable. A Writer must not write a note with the same key.
+func (g *Generation) PutNote(key, value []byte) error {
+	if len(key) > MaxNoteKey || len(value) > MaxNoteValue {
+		return fmt.Errorf("note with a key of %d and a value of %d bytes", len(key), len(value))
+	}
+	return classify("write note to "+g.path, g.db.Set(noteKey(nil, key), value, pebble.NoSync))
+}
+
 // noteRecord is a note of a bulk commit.
 type noteRecord struct {
 	key, value []byte

@@ -187,3 +187,25 @@ func (g *Generation) loadUnpruned() error {
 }
 
 func encodeLocation(loc uint64) []byte { return binary.BigEndian.AppendUint64(nil, loc) }
+
+// Busy says whether the storage engine is behind with what was written: who can
+// wait should, or commits will have to.
+func (g *Generation) Busy() bool {
+	m := g.db.Metrics()
+	return m.MemTable.Size > 2*g.opts.MemTableSize || m.Levels[0].Sublevels >= busySublevels || m.Compact.NumInProgress > 1
+}
+
+// busySublevels is above what merging starts at and far below what writes stop
+// at (pebbleOptions).
+const busySublevels = 8
+
+// Garbage estimates the bytes of the generation's files that were deleted but
+// still take space, and all of them.
+func (g *Generation) Garbage() (garbage, total uint64) {
+	m := g.db.Metrics()
+	return m.Table.Garbage.PointDeletionsBytesEstimate + m.Table.Garbage.RangeDeletionsBytesEstimate, m.DiskSpaceUsage()
+}
+
+// Tidy merges all tables in the background, a piece at a time, in a second or
+// two: deleted things give their space back.
+func (g *Generation) Tidy() { g.tidier.untidy() }
