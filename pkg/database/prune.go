@@ -187,7 +187,7 @@ func (d *DB) Garbage() (garbage, total uint64, err error) {
 }
 
 // Tidy rewrites the files of the generation in use in the background, without
-// what was deleted. It needs space for a second copy of a small part of them.
+// what was deleted, as soon as no more than a megabyte a second is written. It needs space for a second copy of a small part of them.
 func (d *DB) Tidy() error {
 	g, err := d.holdCurrent()
 	if err != nil {

@@ -152,6 +152,16 @@ func TestWhatIsRetainedReadsAndProvesAsBefore(t *testing.T) {
 			rt.Fatal(err)
 		}
 		floor := m.floor()
+		// Before anything is deleted nothing of it is shown any more.
+		if _, err := db.Retain(floor - rng.Uint64N(floor+1)); err != nil {
+			rt.Fatal(err)
+		}
+		retained, err := db.View()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		checkPruned(t, retained, m, sizes)
+		retained.Close()
 		start := prune(t, db, floor-rng.Uint64N(floor+1))
 		v, err := db.View()
 		if err != nil {

@@ -65,7 +65,7 @@ type Loop struct {
 	blocked time.Time // since when a reader holds up deleting; zero: none does
 	told    bool      // of that
 	corrupt bool      // told of corrupt data that cannot be pruned
-	tidied  bool      // asked for, since something was deleted last
+	tidied  bool      // asked for since something was deleted last, or the process began
 }
 
 // New makes a loop; Run it.
@@ -82,7 +82,7 @@ func New(db *database.DB, o Options) *Loop {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	return &Loop{db: db, o: o, tidied: true}
+	return &Loop{db: db, o: o}
 }
 
 // Run applies the policy until ctx ends, or the storage fails: then the

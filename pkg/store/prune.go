@@ -206,6 +206,6 @@ func (g *Generation) Garbage() (garbage, total uint64) {
 	return m.Table.Garbage.PointDeletionsBytesEstimate + m.Table.Garbage.RangeDeletionsBytesEstimate, m.DiskSpaceUsage()
 }
 
-// Tidy merges all tables in the background, a piece at a time, in a second or
-// two: deleted things give their space back.
-func (g *Generation) Tidy() { g.tidier.untidy() }
+// Tidy merges all tables in the background, a piece at a time, at the next
+// quiet time: what was deleted gives its space back.
+func (g *Generation) Tidy() { g.tidier.written.Add(max(g.size(), tidyBytes)) }
