@@ -59,6 +59,7 @@ type published struct {
 	Floor    uint64     `json:"floor"`
 	Root     mmr.Digest `json:"root"`
 	Metadata *string    `json:"commit_metadata_base64,omitempty"` // of the last commit
+	Unpruned *uint64    `json:"unpruned,omitempty"`               // from here on operations below the start are still on disk
 }
 
 // progress is what a replica has stored beyond what is published.
@@ -122,6 +123,13 @@ func (r *inspection) read(path string, codec operation.Codec) (err error) {
 	if err != nil {
 		return err
 	}
+	pruning, err := db.Pruning()
+	if err != nil {
+		return err
+	}
+	if !pruning.Done() {
+		r.Published.Unpruned = &pruning.Unpruned
+	}
 	r.Generation = view.Generation()
 	u, err := view.Usage()
 	r.Disk = &disk{Operations: u.Operations, Digests: u.Tiles, Index: u.Index, Total: u.Total}
@@ -138,6 +146,9 @@ func (r inspection) print(t *table) error {
 	if p := r.Published; p != nil {
 		t.row("size", p.Size)
 		t.row("start", p.Start)
+		if p.Unpruned != nil {
+			t.row("pruning", fmt.Sprintf("pending: operations %d to %d are not retained, and deleted when a server or client runs", *p.Unpruned, p.Start))
+		}
 		t.row("floor", p.Floor)
 		t.row("root", p.Root)
 		metadata := "none"
