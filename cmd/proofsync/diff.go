@@ -15,7 +15,7 @@ func newDiff() *cobra.Command {
 		full bool
 	)
 	cmd := &cobra.Command{
-		Use:   "diff [--full] DIR DIR",
+		Use:   "diff [--full] DIR OTHER",
 		Short: "find the first operation in which two storage directories differ",
 		Long: `Compare the logs of two storage directories, each up to its size, and say whether
 they are equal, one goes on where the other ends, or at which location they part,
@@ -28,7 +28,7 @@ the other or they are equal, 1 they differ or could not be compared, 2 for
 mistakes in arguments.`,
 		Example: `  proofsync diff ./replica-0 ./replica-1
   proofsync diff --full --output json ./data ./restored | jq .location`,
-		Args: exactly("DIR", "DIR"),
+		Args: exactly("DIR", "OTHER"),
 		RunE: func(cmd *cobra.Command, args []string) error { return diff(cmd, args, full, out) },
 	}
 	cmd.Flags().BoolVar(&full, "full", false, "compare all operations, and trust no digest")

@@ -65,8 +65,9 @@ func (d *difference) entry(r *store.IndexRecord) error {
 	return nil
 }
 
-// report names the differences in the order of the index.
-func (d *difference) report() {
+// report names the differences in the order of the index, and returns how many
+// there are.
+func (d *difference) report() (n int) {
 	c := d.c
 	kinds := map[string]byte{} // of missing entries, by what stands before the kind
 	missing := make([]string, 0, len(d.missing))
@@ -91,6 +92,7 @@ func (d *difference) report() {
 		}
 		c.add(f)
 	}
+	n = len(d.extra)
 	for _, raw := range missing {
 		if _, ok := kinds[raw[:len(raw)-1]]; !ok || d.unreadable(raw) {
 			continue
@@ -101,7 +103,9 @@ func (d *difference) report() {
 			Space: Index, Problem: Missing, Key: r.Key, Ranged: true, From: r.Location, To: r.Location + 1, Repairable: true,
 			Expected: kindName(r.Kind),
 		})
+		n++
 	}
+	return n
 }
 
 // unreadable says whether an entry is missing because its table is unreadable,

@@ -210,7 +210,7 @@ func kind(file string) string {
 
 // positions are the bytes of a file to try.
 func (m *image) positions(size int) []int {
-	step := 1
+	var step int
 	switch all := os.Getenv("PROOFSYNC_FLIPS") == "all"; {
 	case all && m.large:
 		step = max(1, size/100)

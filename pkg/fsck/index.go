@@ -142,7 +142,9 @@ func (c *checker) differences(ctx context.Context, p *pass) error {
 		})
 		c.r.atLeast()
 	}
-	d.report()
+	if n := d.report(); n == 0 && all && err == nil && len(c.lost) == 0 && len(p.gone) == 0 {
+		c.add(Finding{Space: Index, Problem: Different, Rebuild: true, Detail: "it is not what follows from the operations; which entries differ was not found"})
+	}
 	return nil
 }
 
