@@ -66,6 +66,9 @@ type Options struct {
 	// CacheBytes is the memory for the storage engine's cache; 0: store.DefaultCacheBytes.
 	CacheBytes int64
 	Logger     *slog.Logger // nil: discard
+	// Fatal is told when the storage cannot go on; the process has to end then,
+	// as store.Options say. nil: it ends with one line and exit code 1.
+	Fatal func(error)
 }
 
 // DB is an open database. Its methods are safe for concurrent use; writes
@@ -178,6 +181,7 @@ func Open(dir string, o Options) (*DB, error) {
 		ReadOnly:   o.ReadOnly,
 		CacheBytes: o.CacheBytes,
 		Logger:     o.Logger,
+		Fatal:      o.Fatal,
 	})
 	if err != nil {
 		return nil, err

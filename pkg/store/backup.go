@@ -83,7 +83,7 @@ func (g *Generation) frozen() (path string, release func() error, err error) {
 
 // stateAt reads the state of a generation that nobody has open.
 func (d *Dir) stateAt(path string) (s State, err error) {
-	o := d.pebbleOptions()
+	o := d.pebbleOptions(path)
 	o.FS, o.ReadOnly, o.ErrorIfNotExists = d.opts.FS, true, true
 	db, err := pebble.Open(path, o)
 	if err != nil {

@@ -30,6 +30,12 @@ type Options struct {
 	AnyHead    bool         // for checkers: go on where HEAD is damaged, see HeadError; needs ReadOnly
 	CacheBytes int64        // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
 	Logger     *slog.Logger // nil: discard
+
+	// Fatal is told, once, that the storage cannot go on without risking the
+	// data. The goroutine that tells it, and every other that cannot go on,
+	// stands still from then on, so the process has to end whatever Fatal
+	// does; closing the directory may never return. nil: one line, exit code 1.
+	Fatal func(error)
 }
 
 // DefaultCacheBytes is the memory given to blocks and memtables together:
@@ -57,6 +63,7 @@ type Dir struct {
 	headErr    error // what is wrong with HEAD, if Options.AnyHead lets that pass
 
 	opened openGenerations
+	failed sync.Once // see fatal
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -75,7 +82,8 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	d := &Dir{path: path, opts: o, fs: vfs.OnDiskFull(o.FS, func() { fatal(o.Logger, errFull) }), stop: make(chan struct{})}
+	d := &Dir{path: path, opts: o, stop: make(chan struct{})}
+	d.fs = vfs.OnDiskFull(o.FS, func() { d.fatal(path, errFull) })
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.unlock())
 	}

@@ -3,8 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -44,7 +42,7 @@ type Generation struct {
 // pebble that knows it, and raising it is a decision.
 const pebbleFormat = pebble.FormatTableFormatV6
 
-func (d *Dir) pebbleOptions() *pebble.Options {
+func (d *Dir) pebbleOptions(path string) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          d.fs,
 		Cache:                       d.cache,
@@ -56,12 +54,12 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		Logger:                      pebbleLogger{d.opts.Logger},
+		Logger:                      pebbleLogger{d, path},
 	}
 	o.EventListener = &pebble.EventListener{
 		DataCorruption: corruptionMet(d),
 		BackgroundError: func(err error) {
-			d.opts.Logger.Error("storage background error", "path", d.path, "error", err)
+			d.opts.Logger.Error("storage background error", "path", path, "error", err)
 		},
 	}
 	// Large tables: a look-up that stays in the table of the one before it is
@@ -81,29 +79,6 @@ func (d *Dir) pebbleOptions() *pebble.Options {
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return settings })
 	return o
-}
-
-// pebbleLogger sends pebble's remarks to the debug level.
-type pebbleLogger struct{ l *slog.Logger }
-
-func (p pebbleLogger) Infof(format string, args ...any) {
-	p.l.Debug("pebble", "message", fmt.Sprintf(format, args...))
-}
-func (p pebbleLogger) Errorf(format string, args ...any) {
-	p.l.Error("pebble", "message", fmt.Sprintf(format, args...))
-}
-
-// Fatalf is called when pebble cannot go on without risking the data.
-func (p pebbleLogger) Fatalf(format string, args ...any) { fatal(p.l, fmt.Errorf(format, args...)) }
-
-// errFull: pebble would try again for ever in the background, and panic where it
-// has to answer.
-var errFull = errors.New("no space left on the volume; make it larger, or free some of it, and start again")
-
-// fatal ends the process with one line.
-func fatal(l *slog.Logger, err error) {
-	l.Error("storage cannot continue", "error", err)
-	os.Exit(1) //nolint:revive // pebble requires that it does not return, and a panic would print a stack nobody can use
 }
 
 // CreateGeneration makes an empty generation, numbered after every existing
@@ -156,9 +131,10 @@ func (d *Dir) openGeneration(n uint64, readOnly bool) (*Generation, error) {
 }
 
 func (d *Dir) generationAt(n uint64) *Generation {
+	path := d.join(generationName(n))
 	return &Generation{
-		dir: d, number: n, path: d.join(generationName(n)),
-		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(),
+		dir: d, number: n, path: path,
+		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(path),
 	}
 }
 
