@@ -14,7 +14,7 @@ var errFull = errors.New("no space left on the volume; make it larger, or free s
 // return: pebble would take that for success, and acknowledge what was lost.
 func (d *Dir) fatal(path string, err error) {
 	d.failed.Do(func() {
-		d.opts.Logger.Error("storage cannot continue", "path", path, "error", err)
+		d.opts.Logger.Error("storage cannot continue", "path", path, "error", err.Error()) // without pebble's stack
 		if d.opts.Fatal == nil {
 			os.Exit(1) //nolint:revive // a panic would print a stack nobody can use
 		}

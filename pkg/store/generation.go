@@ -44,7 +44,7 @@ const pebbleFormat = pebble.FormatTableFormatV6
 
 func (d *Dir) pebbleOptions(path string) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          d.fs,
+		FS:                          &pebbleFS{FS: d.fs, d: d},
 		Cache:                       d.cache,
 		FormatMajorVersion:          pebbleFormat,
 		ReadOnly:                    d.opts.ReadOnly,
@@ -56,12 +56,7 @@ func (d *Dir) pebbleOptions(path string) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      pebbleLogger{d, path},
 	}
-	o.EventListener = &pebble.EventListener{
-		DataCorruption: corruptionMet(d),
-		BackgroundError: func(err error) {
-			d.opts.Logger.Error("storage background error", "path", path, "error", err)
-		},
-	}
+	o.EventListener = (&background{d: d, path: path}).listener()
 	// Large tables: a look-up that stays in the table of the one before it is
 	// spared opening another.
 	for i := range o.TargetFileSizes {
@@ -144,6 +139,7 @@ func (g *Generation) openPebble() error {
 		return classify("open "+g.path, err)
 	}
 	g.db = db
+	g.opts.FS.(*pebbleFS).running.Store(true)
 	g.dir.opened.add(g)
 	return nil
 }
