@@ -1,0 +1,205 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/proofsync/proofsync/pkg/store/storetest"
+)
+
+// fault is a way in which the n-th operation fails.
+type fault struct {
+	name    string
+	errno   syscall.Errno
+	lasting bool // and every one after it
+	reads   bool // operations that read are counted, not those that write
+}
+
+var faults = []fault{
+	{"a write fails once", syscall.EIO, false, false},
+	{"writes fail from then on", syscall.EIO, true, false},
+	{"the disk is full from then on", syscall.ENOSPC, true, false},
+	{"the disk is full for a moment", syscall.ENOSPC, false, false},
+	{"a read fails once", syscall.EIO, false, true},
+	{"reads fail from then on", syscall.EIO, true, true},
+}
+
+// counts says whether an operation is one of those that fail.
+func (f fault) counts(o storetest.Op) bool {
+	if o.Kind == storetest.Close { // closes whatever it says
+		return false
+	}
+	return o.Kind.Reads() == f.reads
+}
+
+// stuck is when a process is thought to hang.
+const stuck = 10 * time.Second
+
+// outcome is how a process ended whose disk failed.
+type outcome struct {
+	failed []storetest.Op // operations that did
+	err    error          // what the write returned
+	fatal  error          // or for what the storage stopped the process
+	text   string         // all that was said, in errors and logs
+	disk   *storetest.Disk
+}
+
+func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
+	table := []string{fmt.Sprintf("%-26s %8s %8s %8s %8s %8s %8s %9s %8s", "kind of write", "writes", "reads", "runs", "error", "ended", "logged", "unnoticed", "seconds")}
+	for _, newKind := range kinds {
+		k := newKind(t)
+		t.Run(k.name, func(t *testing.T) {
+			began := time.Now()
+			var counts [2]int
+			runs, how := 0, map[string]int{}
+			for i, f := range faults {
+				n, err := k.operations(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				counts[i/4] = n
+				step := 1
+				if !everything {
+					step = n/3 + 1
+				}
+				for at := 1 + (i*7)%step; at <= n; at += step {
+					runs++
+					ended, err := k.fails(f, at)
+					how[ended]++
+					if err != nil {
+						t.Errorf("%s, operation %d of %d: %v", f.name, at, n, err)
+					}
+				}
+			}
+			if counts[0] < k.syncs || counts[1] < 5 || runs < 8 {
+				t.Errorf("%v operations, %d runs: what is watched?", counts, runs)
+			}
+			table = append(table, fmt.Sprintf("%-26s %8d %8d %8d %8d %8d %8d %9d %8.1f", k.name, counts[0], counts[1], runs,
+				how["error"], how["ended"], how["logged"], how["unnoticed"], time.Since(began).Seconds()))
+		})
+	}
+	t.Log("\n" + strings.Join(table, "\n"))
+}
+
+// operations counts the operations of a write that could fail.
+func (k *kind) operations(f fault) (n int, err error) {
+	p, err := k.start()
+	if err != nil {
+		return 0, err
+	}
+	p.disk.Watch(func(o storetest.Op) error {
+		if f.counts(o) {
+			n++
+		}
+		return nil
+	}, nil)
+	return n, k.run(p)
+}
+
+// fails does the write while its n-th operation fails, and then restarts it on a
+// disk that works.
+func (k *kind) fails(f fault, n int) (ended string, err error) {
+	p, err := k.start()
+	if err != nil {
+		return "", err
+	}
+	o, err := p.endure(f, n)
+	if len(o.failed) == 0 {
+		return "unused", err // fewer operations than were counted
+	}
+	where := fmt.Sprintf("%s %s", o.failed[0].Kind, o.failed[0].Path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", where, err)
+	}
+	switch {
+	case o.fatal != nil:
+		ended = "ended"
+	case o.err != nil:
+		ended = "error"
+	default:
+		ended = "logged"
+	}
+	switch {
+	case o.reported(f):
+	case f.reads && ended == "logged":
+		// The storage engine reads on its own, for its statistics; nobody has
+		// asked for what it did not get.
+		ended = "unnoticed"
+	default:
+		return ended, fmt.Errorf("%s (%s): not reported with its place:\n%s", where, ended, o.text)
+	}
+	c := clone{acked: p.acked(), limit: p.limit()}
+	cut := o.disk.Crash(0, 0)
+	for how, disk := range map[string]*storetest.Disk{"restarted": o.disk, "restarted after a power cut": cut} {
+		c.disk = disk
+		if err := k.survives(c); err != nil {
+			return ended, fmt.Errorf("%s (%s), %s: %w\n%s", where, ended, how, err, o.text)
+		}
+	}
+	return ended, nil
+}
+
+// endure does the write while its n-th operation fails. An error says that the
+// process did not end.
+func (p *process) endure(f fault, n int) (outcome, error) {
+	var o outcome
+	var mu sync.Mutex
+	p.disk.Watch(func(op storetest.Op) error {
+		if !f.counts(op) {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if n--; n > 0 || n < 0 && !f.lasting {
+			return nil
+		}
+		o.failed = append(o.failed, op)
+		return op.Error(f.errno)
+	}, nil)
+	done := make(chan error, 1)
+	go func() { done <- p.k.run(p) }()
+	select {
+	case o.err = <-done:
+		p.disk.Watch(nil, nil)
+		o.disk = p.disk
+	case o.fatal = <-p.fatal:
+		o.disk = p.disk.Freeze()
+		if u := p.source.Load(); u != nil {
+			u.stop()
+		}
+	case <-time.After(stuck):
+		p.disk.Freeze()
+		mu.Lock()
+		defer mu.Unlock()
+		return o, errors.New("the process neither went on nor ended\n" + p.logs.String())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	o.text = fmt.Sprintf("%v\n%v\n%s", o.err, o.fatal, p.logs.String())
+	return o, nil
+}
+
+// reported says whether the error and its place were named: the file, or its
+// directory for what the system does not name the file of. Of many failures one
+// is enough. What is done about a full disk is the same wherever it is met.
+func (o outcome) reported(f fault) bool {
+	if f.errno == syscall.ENOSPC && strings.Contains(o.text, "no space left on the volume") {
+		return strings.Contains(o.text, dir)
+	}
+	for _, op := range o.failed {
+		place := op.Path
+		if op.Kind == storetest.SyncData {
+			place = path.Dir(place)
+		}
+		if strings.Contains(o.text, f.errno.Error()) && strings.Contains(o.text, place) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,181 @@
+package crash
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/importer"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+	"github.com/proofsync/proofsync/pkg/store/storetest"
+)
+
+// kind is one kind of write.
+type kind struct {
+	name    string
+	codec   operation.Codec
+	replica bool
+
+	batches []database.Batch
+	ledger  *ledger
+
+	// prepare brings the disk to where the write begins, and returns the number
+	// of the state that is acknowledged then; nil: an empty disk, -1.
+	prepare func() (*storetest.Disk, int, error)
+	// run is the write, by a process that is not running yet.
+	run func(p *process) error
+	// ahead is how many states beyond the acknowledged one a crash may leave: 1,
+	// or those that were applied without waiting for the disk.
+	ahead int
+	// goOn is what is done after a restart, up to the last state of the ledger.
+	goOn func(p *process) error
+	// source is complete, for replicas that go on.
+	source *upstream
+
+	syncs  int  // points there have to be, or the test does not see them
+	costly bool // fewer clones where not everything is checked
+}
+
+// start makes a process on a disk where the write begins.
+func (k *kind) start() (*process, error) {
+	if k.prepare == nil {
+		return newProcess(k, storetest.NewDisk(), -1), nil
+	}
+	disk, acked, err := k.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	return newProcess(k, disk, acked), nil
+}
+
+// opened runs fn between open and close.
+func opened(p *process, fn func() error) error {
+	if err := p.open(); err != nil {
+		return err
+	}
+	return errors.Join(fn(), p.close())
+}
+
+// kinds are all kinds of writes. What they need lives until the end of the test.
+var kinds = []func(testing.TB) *kind{
+	creation, initial, commits(anyFixed), commits(immutableVariable), bulk, imports, restart,
+	coldSync, coldBulkSync, catchUp, movingTarget, generationSwitch, abandonedTarget,
+}
+
+// writer completes a kind that applies batches: its ledger, and how to go on.
+func writer(t testing.TB, k *kind) *kind {
+	t.Helper()
+	db, err := database.Open(dir, database.Options{Codec: k.codec, FS: store.MemFS(), CreateIfMissing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := applyFrom(db, k.batches, len(k.batches), true); err != nil {
+		t.Fatal(err)
+	}
+	k.ledger = newLedger(t, db)
+	k.ahead = max(k.ahead, 1)
+	k.goOn = func(p *process) error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) }
+	return k
+}
+
+// creation makes a directory and the first commit.
+func creation(t testing.TB) *kind {
+	return writer(t, &kind{
+		name: "first creation", codec: anyFixed, batches: batches(anyFixed, 1, 20, 5), syncs: 10,
+		run: func(p *process) error { return opened(p, func() error { return nil }) },
+	})
+}
+
+// initial applies batches that are synced once, at the end.
+func initial(t testing.TB) *kind {
+	k := &kind{name: "initial operations", codec: anyFixed, batches: batches(anyFixed, 2, 400, repeat(20, 30)...), ahead: 30, syncs: 10}
+	k.run = func(p *process) error {
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), true) })
+	}
+	return writer(t, k)
+}
+
+// commits applies small batches one by one, over two restarts.
+func commits(c operation.Codec) func(testing.TB) *kind {
+	return func(t testing.TB) *kind {
+		k := &kind{name: "commit " + c.String(), codec: c, batches: batches(c, 3, 300, repeat(40, 24)...), syncs: 40}
+		k.run = func(p *process) error {
+			for _, to := range []int{9, 16, 24} {
+				if err := opened(p, func() error { return applyFrom(p.db.Load(), k.batches, to, false) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return writer(t, k)
+	}
+}
+
+// bulk applies batches that go around the log, between small ones.
+func bulk(t testing.TB) *kind {
+	k := &kind{name: "bulk commit", codec: anyFixed, batches: batches(anyFixed, 4, 30_000, 50, 16_500, 20), syncs: 20, costly: true}
+	k.run = func(p *process) error {
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) })
+	}
+	return writer(t, k)
+}
+
+// restart opens a directory whose process was killed, with a log to replay.
+func restart(t testing.TB) *kind {
+	k := &kind{name: "restart after a kill", codec: anyVariable, batches: batches(anyVariable, 5, 100, repeat(30, 12)...), syncs: 5}
+	k.prepare = func() (*storetest.Disk, int, error) {
+		live := newProcess(k, storetest.NewDisk(), -1)
+		if err := live.open(); err != nil {
+			return nil, 0, err
+		}
+		if err := applyFrom(live.db.Load(), k.batches, 8, false); err != nil {
+			return nil, 0, err
+		}
+		return live.disk.Crash(100, 0), 8, live.close()
+	}
+	k.run = func(p *process) error {
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) })
+	}
+	return writer(t, k)
+}
+
+// imports imports a file.
+func imports(t testing.TB) *kind {
+	k := &kind{name: "import", codec: anyFixed, ahead: 1, syncs: 10}
+	var lines []byte
+	for i := range 300 {
+		lines = fmt.Appendf(lines, `{"key_base64":%q,"value":"%d"}`+"\n", base64.StdEncoding.EncodeToString(make([]byte, 1+i%280)), i)
+	}
+	load := func(db *database.DB) error {
+		folder, err := os.MkdirTemp("", "crash")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+		file := filepath.Join(folder, "in.jsonl")
+		if err := os.WriteFile(file, lines, 0o600); err != nil {
+			return err
+		}
+		_, err = importer.Run(context.Background(), db, importer.Options{Paths: []string{file}, BatchSize: 25, TempDir: folder})
+		return err
+	}
+	db, err := database.Open(dir, database.Options{Codec: k.codec, FS: store.MemFS(), CreateIfMissing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := load(db); err != nil {
+		t.Fatal(err)
+	}
+	k.ledger = newLedger(t, db)
+	k.goOn = func(p *process) error { return load(p.db.Load()) }
+	k.run = func(p *process) error { return opened(p, func() error { return load(p.db.Load()) }) }
+	return k
+}
