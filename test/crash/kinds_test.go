@@ -146,24 +146,20 @@ func restart(t testing.TB) *kind {
 	return writer(t, k)
 }
 
-// imports imports a file.
+// imports reads a file into the database.
 func imports(t testing.TB) *kind {
 	k := &kind{name: "import", codec: anyFixed, ahead: 1, syncs: 10}
 	var lines []byte
 	for i := range 300 {
 		lines = fmt.Appendf(lines, `{"key_base64":%q,"value":"%d"}`+"\n", base64.StdEncoding.EncodeToString(make([]byte, 1+i%280)), i)
 	}
+	folder := t.TempDir()
+	file := filepath.Join(folder, "in.jsonl")
+	if err := os.WriteFile(file, lines, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	load := func(db *database.DB) error {
-		folder, err := os.MkdirTemp("", "crash")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder)
-		file := filepath.Join(folder, "in.jsonl")
-		if err := os.WriteFile(file, lines, 0o600); err != nil {
-			return err
-		}
-		_, err = importer.Run(context.Background(), db, importer.Options{Paths: []string{file}, BatchSize: 25, TempDir: folder})
+		_, err := importer.Run(context.Background(), db, importer.Options{Paths: []string{file}, BatchSize: 25, TempDir: folder})
 		return err
 	}
 	db, err := database.Open(dir, database.Options{Codec: k.codec, FS: store.MemFS(), CreateIfMissing: true})

@@ -100,6 +100,22 @@ func (d *Disk) Freeze() *Disk {
 	return d.Crash(100, 0)
 }
 
+// Flip changes one bit of a file, as a disk does that forgets.
+func (d *Disk) Flip(name string, at int64, bit uint) error {
+	f, err := d.mem.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return err
+	}
+	b[0] ^= 1 << bit
+	_, err = f.WriteAt(b[:], at)
+	return err
+}
+
 // do does one operation.
 func (d *Disk) do(kind Kind, path string, fn func() error) error {
 	d.mu.Lock()
