@@ -135,8 +135,12 @@ func writeFile(fs FS, dir, name string, data []byte) error {
 func mkdirAll(fs FS, path string) error {
 	var made []string
 	for p := path; ; p = fs.PathDir(p) {
-		if _, err := fs.Stat(p); err == nil || !isNotExist(err) {
+		_, err := fs.Stat(p)
+		if err == nil {
 			break
+		}
+		if !isNotExist(err) {
+			return err
 		}
 		made = append(made, p)
 		if fs.PathDir(p) == p || fs.PathDir(p) == "." {

@@ -44,7 +44,7 @@ const pebbleFormat = pebble.FormatTableFormatV6
 
 func (d *Dir) pebbleOptions(path string) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          &pebbleFS{FS: d.fs, d: d},
+		FS:                          &pebbleFS{FS: d.fs, d: d, path: path},
 		Cache:                       d.cache,
 		FormatMajorVersion:          pebbleFormat,
 		ReadOnly:                    d.opts.ReadOnly,
@@ -139,7 +139,6 @@ func (g *Generation) openPebble() error {
 		return classify("open "+g.path, err)
 	}
 	g.db = db
-	g.opts.FS.(*pebbleFS).running.Store(true)
 	g.dir.opened.add(g)
 	return nil
 }

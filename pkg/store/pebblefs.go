@@ -10,20 +10,28 @@ import (
 // pebbleFS is the file system that pebble gets for a generation. It makes up for
 // what pebble assumes of file systems, and ends the process in good order where
 // pebble would panic.
+//
+// From the moment on that pebble makes its log, it works in the background,
+// also while it is being opened. What is not a table cannot fail then: pebble
+// panics where it cannot write its log, and where it gives up opening while
+// tables are merged. Tables it writes again.
 type pebbleFS struct {
 	FS
-	d *Dir
-	// running: pebble is open. Until then it returns all errors but those of
-	// directories.
+	d       *Dir
+	path    string // of the generation; what is written elsewhere may fail
 	running atomic.Bool
 }
 
 // fatalIf ends the process if what pebble cannot do without has failed.
-func (f *pebbleFS) fatalIf(path string, err error) error {
-	if err != nil && f.running.Load() {
-		f.d.fatal(path, err)
+func (f *pebbleFS) fatalIf(name string, err error) error {
+	if err != nil && f.running.Load() && f.vital(name) {
+		f.d.fatal(name, err)
 	}
 	return err
+}
+
+func (f *pebbleFS) vital(name string) bool {
+	return f.PathDir(name) == f.path && !strings.HasSuffix(name, ".sst")
 }
 
 // Create makes everything in the directory durable before a marker: a marker
@@ -32,30 +40,44 @@ func (f *pebbleFS) fatalIf(path string, err error) error {
 func (f *pebbleFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(f.PathBase(name), "marker.") {
 		if err := syncDir(f.FS, f.PathDir(name)); err != nil {
-			return nil, err
+			return nil, f.fatalIf(name, err)
 		}
 	}
 	file, err := f.FS.Create(name, c)
-	return f.log(name, file, err)
+	return f.made(name, file, err)
 }
 
 // ReuseForWrite takes an old log for a new one.
 func (f *pebbleFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.ReuseForWrite(old, name, c)
-	return f.log(name, file, err)
+	return f.made(name, file, err)
 }
 
-// log returns a file that was made. If it is a log it cannot fail: without a
-// log there is nothing to be done, and after a failed sync nobody knows what is
-// in it.
-func (f *pebbleFS) log(name string, file vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") {
+func (f *pebbleFS) made(name string, file vfs.File, err error) (vfs.File, error) {
+	if !f.vital(name) {
 		return file, err
+	}
+	if strings.HasSuffix(name, ".log") {
+		f.running.Store(true)
 	}
 	if f.fatalIf(name, err) != nil {
 		return nil, err
 	}
-	return pebbleLog{file, f, name}, nil
+	return pebbleFile{file, f, name}, nil
+}
+
+// Rename ends the process if it fails, while pebble is opened.
+func (f *pebbleFS) Rename(old, name string) error {
+	return f.fatalIf(name, f.FS.Rename(old, name))
+}
+
+// List does so as well.
+func (f *pebbleFS) List(name string) ([]string, error) {
+	names, err := f.FS.List(name)
+	if err != nil && f.running.Load() && name == f.path {
+		f.d.fatal(name, err)
+	}
+	return names, err
 }
 
 // OpenDir returns a directory that cannot fail to be synced. What was to become
@@ -94,22 +116,23 @@ func (p pebbleDir) Sync() error {
 	return nil
 }
 
-// pebbleLog is a write-ahead log.
-type pebbleLog struct {
+// pebbleFile is a file that pebble cannot do without. After a failed sync nobody
+// knows what is in it.
+type pebbleFile struct {
 	vfs.File
 	f    *pebbleFS
 	path string
 }
 
-func (p pebbleLog) Write(b []byte) (int, error) {
+func (p pebbleFile) Write(b []byte) (int, error) {
 	n, err := p.File.Write(b)
 	return n, p.f.fatalIf(p.path, err)
 }
 
-func (p pebbleLog) Sync() error     { return p.f.fatalIf(p.path, p.File.Sync()) }
-func (p pebbleLog) SyncData() error { return p.f.fatalIf(p.path, p.File.SyncData()) }
+func (p pebbleFile) Sync() error     { return p.f.fatalIf(p.path, p.File.Sync()) }
+func (p pebbleFile) SyncData() error { return p.f.fatalIf(p.path, p.File.SyncData()) }
 
-func (p pebbleLog) SyncTo(length int64) (full bool, err error) {
+func (p pebbleFile) SyncTo(length int64) (full bool, err error) {
 	full, err = p.File.SyncTo(length)
 	return full, p.f.fatalIf(p.path, err)
 }
