@@ -49,7 +49,7 @@ func TestAFlippedBitInTheLogDoesNotSilentlyDropAcknowledgedCommits(t *testing.T)
 			continue
 		}
 		logs++
-		step := max(1, info.Size()/60)
+		step := max(1, info.Size()/30)
 		if everything {
 			step = 7
 		}

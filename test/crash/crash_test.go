@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/fsck"
 	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/store"
 	"github.com/proofsync/proofsync/pkg/store/storetest"
 )
 
@@ -30,6 +33,7 @@ func durable(o storetest.Op) bool {
 type clone struct {
 	disk         *storetest.Disk
 	acked, limit int
+	retained     uint64 // the log does not begin before
 	where        string
 }
 
@@ -106,7 +110,7 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 		seed := rng.Uint64()
 		checked++
 		clones <- clone{
-			disk: p.disk.Crash(percent, seed), acked: p.acked(), limit: p.limit(),
+			disk: p.disk.Crash(percent, seed), acked: p.acked(), limit: p.limit(), retained: p.retained.Load(),
 			where: fmt.Sprintf("after point %d, operation %d (%s %s) with %d%% of what was not synced, seed %d", points, between, o.Kind, o.Path, percent, seed),
 		}
 	}
@@ -144,8 +148,16 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 // state that was acknowledged or the next one, to be right, and to go on.
 func (k *kind) survives(c clone) error {
 	p := newProcess(k, c.disk, c.acked)
+	if err := inspect(c.disk); err != nil && !(c.acked < 0 && errors.Is(err, store.ErrNotFound)) {
+		return err
+	}
 	if err := p.open(); err != nil {
 		return fmt.Errorf("does not open: %w", err)
+	}
+	if v, err := p.db.Load().View(); err == nil && v.Start() < c.retained {
+		return fmt.Errorf("begins at %d, was made to begin at %d", v.Start(), c.retained)
+	} else if err == nil {
+		v.Close()
 	}
 	if err := errors.Join(k.goesOn(p, c), p.close()); err != nil {
 		return fmt.Errorf("%w\n%s", err, p.logs.String())
@@ -153,7 +165,22 @@ func (k *kind) survives(c clone) error {
 	if err := p.open(); err != nil {
 		return fmt.Errorf("does not open once more: %w", err)
 	}
-	return errors.Join(k.shows(p, k.ledger.last()), p.close())
+	if err := errors.Join(k.shows(p, k.ledger.last()), p.close()); err != nil {
+		return err
+	}
+	return inspect(c.disk)
+}
+
+// inspect has fsck recompute everything from the operations.
+func inspect(d *storetest.Disk) error {
+	r, err := fsck.Check(context.Background(), dir, fsck.Options{FS: d.FS(), Workers: 1, CacheBytes: 1 << 20})
+	if err == nil && !r.Clean() {
+		err = fmt.Errorf("%v", r.Findings)
+	}
+	if err != nil {
+		return fmt.Errorf("fsck: %w", err)
+	}
+	return nil
 }
 
 func (k *kind) goesOn(p *process, c clone) error {

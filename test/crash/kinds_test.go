@@ -64,7 +64,7 @@ func opened(p *process, fn func() error) error {
 
 // kinds are all kinds of writes. What they need lives until the end of the test.
 var kinds = []func(testing.TB) *kind{
-	creation, initial, commits(anyFixed), commits(immutableVariable), bulk, imports, restart,
+	creation, initial, commits(anyFixed), commits(immutableVariable), bulk, imports, restart, prune,
 	coldSync, coldBulkSync, catchUp, movingTarget, generationSwitch, abandonedTarget,
 }
 
@@ -125,6 +125,51 @@ func bulk(t testing.TB) *kind {
 		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) })
 	}
 	return writer(t, k)
+}
+
+// prune forgets the beginning of the log, between commits.
+func prune(t testing.TB) *kind {
+	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 30}
+	k.prepare = func() (*storetest.Disk, int, error) {
+		p := newProcess(k, storetest.NewDisk(), -1)
+		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, false) })
+	}
+	k.run = func(p *process) error {
+		return opened(p, func() error {
+			for to := 8; to <= len(k.batches); to += 3 {
+				if err := errors.Join(applyFrom(p.db.Load(), k.batches, to, false), p.prune()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	k = writer(t, k)
+	goOn := k.goOn
+	k.goOn = func(p *process) error { return errors.Join(goOn(p), p.prune()) }
+	return k
+}
+
+// prune forgets everything below the floor.
+func (p *process) prune() error {
+	db := p.db.Load()
+	v, err := db.View()
+	if err != nil {
+		return err
+	}
+	floor := v.Floor()
+	v.Close()
+	start, err := db.Retain(floor)
+	if err != nil {
+		return err
+	}
+	p.retained.Store(start)
+	for {
+		s, err := db.PruneStep(context.Background())
+		if err != nil || s.Done() {
+			return err
+		}
+	}
 }
 
 // restart opens a directory whose process was killed, with a log to replay.

@@ -39,7 +39,8 @@ type process struct {
 	// source is what a replica follows.
 	source atomic.Pointer[upstream]
 
-	high atomic.Int64 // newest acknowledged state that was seen
+	high     atomic.Int64  // newest acknowledged state that was seen
+	retained atomic.Uint64 // where the log was made to begin
 }
 
 func newProcess(k *kind, disk *storetest.Disk, acked int) *process {

@@ -1,0 +1,99 @@
+package crash
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is the store with one mistake.
+type mutant struct {
+	name      string
+	file      string // of pkg/store
+	old, with string // occurs once
+	run       string // tests that have to turn red
+}
+
+const (
+	powerCuts = "TestNothingIsLostByAPowerCut"
+	failures  = "TestAFailingDiskIsReportedAndNothingIsLost"
+)
+
+// mutants leave out what makes things durable, each in one place.
+var mutants = []mutant{
+	{"CURRENT is not synced", "current.go", "err = f.Sync()", "err = nil", powerCuts},
+	{"CURRENT's name is not synced", "current.go", "	return syncDir(fs, dir)\n}", "	return nil\n}", powerCuts},
+	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "error(nil)", powerCuts},
+	{"CURRENT is not replaced by rename", "current.go", "fs.Create(path+\".tmp\", vfs.WriteCategoryUnspecified)", "fs.Create(path, vfs.WriteCategoryUnspecified)", powerCuts},
+	{"small commits are not synced", "writer.go", "		opts = pebble.Sync\n", "		opts = pebble.NoSync\n", powerCuts},
+	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts},
+	{"a new generation is not synced", "generation.go", "err = b.Commit(pebble.Sync)", "err = b.Commit(pebble.NoSync)", powerCuts},
+	{"a new generation's name is not synced", "generation.go", "err = syncDir(d.fs, d.path)", "err = error(nil)", powerCuts},
+	{"tables are taken in before their names are synced", "bulk.go", "err = syncDir(b.g.dir.fs, b.dir)", "err = error(nil)", powerCuts},
+	{"the state is not among the tables", "bulk.go", "t.set(stateKey, state.encode())", "t.set(tileKey(nil, mmr.TileID{Level: 60}), state.encode())", powerCuts},
+	{"truncating is not synced", "truncate.go", "b.Commit(pebble.Sync)", "b.Commit(pebble.NoSync)", powerCuts},
+	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts},
+	{"the generation in use is removed before the next one is", "dir.go", "	c := current{database: d.opts.Identity.Database, generation: n}\n", "	_ = d.fs.RemoveAll(d.join(generationName(d.generation)))\n	c := current{database: d.opts.Identity.Database, generation: n}\n", powerCuts},
+	{"HEAD is not synced", "head.go", "w.f.Sync()", "error(nil)", powerCuts},
+	{"a directory cannot be looked at and is taken for there", "current.go", "		if !isNotExist(err) {\n			return err\n		}\n", "		if !isNotExist(err) {\n			break\n		}\n", failures},
+	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures},
+}
+
+// A test that never failed has not been tested: leaving out a sync has to turn
+// the tests red. It takes minutes, so it runs only when it is asked for.
+func TestEverySyncIsNeeded(t *testing.T) {
+	if os.Getenv("PROOFSYNC_MUTANTS") == "" {
+		t.Skip("PROOFSYNC_MUTANTS=1 takes syncs out of the store, one by one, and expects red tests")
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			out, red := m.tested(t)
+			if !red {
+				t.Errorf("nobody noticed\n%s", out)
+			}
+			for line := range strings.Lines(out) {
+				if strings.Contains(line, "_test.go:") || strings.Contains(line, "panic:") {
+					t.Logf("%.400s", strings.TrimSpace(line))
+					break
+				}
+			}
+		})
+	}
+}
+
+// tested runs the tests on a mutant and says whether they turned red.
+func (m mutant) tested(t *testing.T) (out string, red bool) {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("..", "..", "pkg", "store", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Fatalf("%s has %q %d times", m.file, m.old, n)
+	}
+	folder := t.TempDir()
+	broken, overlay := filepath.Join(folder, "broken.go"), filepath.Join(folder, "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {original: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{broken: []byte(strings.Replace(string(text), m.old, m.with, 1)), overlay: replace} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-overlay", overlay, "-run", m.run, ".")
+	cmd.Env = append(os.Environ(), "PROOFSYNC_CRASH=all")
+	b, err := cmd.CombinedOutput()
+	if strings.Contains(string(b), "[build failed]") {
+		t.Fatalf("it does not build:\n%s", b)
+	}
+	return string(b), err != nil
+}
