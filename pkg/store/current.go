@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -58,7 +59,27 @@ func ReadIdentity(fs FS, dir string) (database string, err error) {
 		fs = vfs.Default
 	}
 	c, err := readCurrent(fs, dir)
+	if errors.Is(err, ErrNotFound) {
+		names, e := fs.List(dir)
+		if e == nil {
+			e = generationsWithout(dir, names)
+		}
+		if errors.Is(e, ErrCorrupt) {
+			err = e
+		}
+	}
 	return c.database, err
+}
+
+// generationsWithout is the error that a directory without CURRENT has
+// generations: CURRENT is written before them.
+func generationsWithout(dir string, names []string) error {
+	for _, name := range names {
+		if _, ok := parseGeneration(name); ok {
+			return corrupt(dir, "%s is there, the file %s is missing", name, currentName)
+		}
+	}
+	return nil
 }
 
 func readCurrent(fs FS, dir string) (current, error) {
@@ -81,6 +102,9 @@ func readCurrent(fs FS, dir string) (current, error) {
 	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
 		name, value, _ := strings.Cut(s.Text(), " ")
 		fields[name] = value
+	}
+	if len(data) == 0 {
+		return c, corrupt(path, "it is empty")
 	}
 	version, err := strconv.Atoi(fields["proofsync"])
 	if err != nil {

@@ -167,9 +167,9 @@ func (d *Dir) checkUnused(names []string) error {
 		if isForeign(name) {
 			return fmt.Errorf("%w: %s has no %s but holds %q", ErrForeign, d.path, currentName, name)
 		}
-		if _, ok := parseGeneration(name); ok {
-			return corrupt(d.path, "%s is there, the file %s is missing", name, currentName)
-		}
+	}
+	if err := generationsWithout(d.path, names); err != nil {
+		return err
 	}
 	if h, _, ok, err := readHead(d.fs, d.join("HEAD")); err != nil || ok {
 		return errors.Join(err, corrupt(d.path, "%d operations were acknowledged, the file %s is missing", h.Size, currentName))

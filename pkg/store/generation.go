@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -136,11 +137,20 @@ func (d *Dir) generationAt(n uint64) *Generation {
 func (g *Generation) openPebble() error {
 	db, err := pebble.Open(g.path, g.opts)
 	if err != nil {
-		return classify("open "+g.path, err)
+		return g.openError(err)
 	}
 	g.db = db
 	g.dir.opened.add(g)
 	return nil
+}
+
+// openError tells a generation that lacks files, or parts of them, from a
+// failure to read it. pebble has no class for that.
+func (g *Generation) openError(err error) error {
+	if isNotExist(err) || strings.Contains(err.Error(), "object size mismatch") {
+		return corrupt(g.path, "files are missing or cut short, as in a copy that was not completed: %w", err)
+	}
+	return classify("open "+g.path, err)
 }
 
 func (g *Generation) load() error {

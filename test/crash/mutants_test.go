@@ -18,28 +18,28 @@ type mutant struct {
 }
 
 const (
-	powerCuts = "TestNothingIsLostByAPowerCut"
-	failures  = "TestAFailingDiskIsReportedAndNothingIsLost"
+	powerCuts = "^TestNothingIsLostByAPowerCut$/"
+	failures  = "^TestAFailingDiskIsReportedAndNothingIsLost$/"
 )
 
 // mutants leave out what makes things durable, each in one place.
 var mutants = []mutant{
-	{"CURRENT is not synced", "current.go", "err = f.Sync()", "err = nil", powerCuts},
-	{"CURRENT's name is not synced", "current.go", "	return syncDir(fs, dir)\n}", "	return nil\n}", powerCuts},
-	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "error(nil)", powerCuts},
-	{"CURRENT is not replaced by rename", "current.go", "fs.Create(path+\".tmp\", vfs.WriteCategoryUnspecified)", "fs.Create(path, vfs.WriteCategoryUnspecified)", powerCuts},
-	{"small commits are not synced", "writer.go", "		opts = pebble.Sync\n", "		opts = pebble.NoSync\n", powerCuts},
-	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts},
-	{"a new generation is not synced", "generation.go", "err = b.Commit(pebble.Sync)", "err = b.Commit(pebble.NoSync)", powerCuts},
-	{"a new generation's name is not synced", "generation.go", "err = syncDir(d.fs, d.path)", "err = error(nil)", powerCuts},
-	{"tables are taken in before their names are synced", "bulk.go", "err = syncDir(b.g.dir.fs, b.dir)", "err = error(nil)", powerCuts},
-	{"the state is not among the tables", "bulk.go", "t.set(stateKey, state.encode())", "t.set(tileKey(nil, mmr.TileID{Level: 60}), state.encode())", powerCuts},
-	{"truncating is not synced", "truncate.go", "b.Commit(pebble.Sync)", "b.Commit(pebble.NoSync)", powerCuts},
-	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts},
-	{"the generation in use is removed before the next one is", "dir.go", "	c := current{database: d.opts.Identity.Database, generation: n}\n", "	_ = d.fs.RemoveAll(d.join(generationName(d.generation)))\n	c := current{database: d.opts.Identity.Database, generation: n}\n", powerCuts},
-	{"HEAD is not synced", "head.go", "w.f.Sync()", "error(nil)", powerCuts},
-	{"a directory cannot be looked at and is taken for there", "current.go", "		if !isNotExist(err) {\n			return err\n		}\n", "		if !isNotExist(err) {\n			break\n		}\n", failures},
-	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures},
+	{"CURRENT is not synced", "current.go", "err = f.Sync()", "err = nil", powerCuts + "creation"},
+	{"CURRENT's name is not synced", "current.go", "	return syncDir(fs, dir)\n}", "	return nil\n}", powerCuts + "switch"},
+	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "syncDir(fs, p)", powerCuts + "creation"},
+	{"CURRENT is not replaced by rename", "current.go", "fs.Create(path+\".tmp\", vfs.WriteCategoryUnspecified)", "fs.Create(path, vfs.WriteCategoryUnspecified)", powerCuts + "creation"},
+	{"small commits are not synced", "writer.go", "		opts = pebble.Sync\n", "		opts = pebble.NoSync\n", powerCuts + "fixed"},
+	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts + "initial"},
+	{"a new generation is not synced", "generation.go", "err = b.Commit(pebble.Sync)", "err = b.Commit(pebble.NoSync)", powerCuts + "cold_sync$"},
+	{"a new generation's name is not synced", "generation.go", "err = syncDir(d.fs, d.path)", "err = error(nil)", powerCuts + "cold_sync$"},
+	{"tables are taken in before their names are synced", "bulk.go", "err = syncDir(b.g.dir.fs, b.dir)", "err = error(nil)", powerCuts + "bulk_commit"},
+	{"the state is not among the tables", "bulk.go", "t.set(stateKey, state.encode())", "t.set(tileKey(nil, mmr.TileID{Level: 60}), state.encode())", powerCuts + "bulk_commit"},
+	{"truncating is not synced", "truncate.go", "b.Commit(pebble.Sync)", "b.Commit(pebble.NoSync)", powerCuts + "abandoned"},
+	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts + "fixed"},
+	{"the generation in use is removed before the next one is", "dir.go", "	c := current{database: d.opts.Identity.Database, generation: n}\n", "	_ = d.fs.RemoveAll(d.join(generationName(d.generation)))\n	c := current{database: d.opts.Identity.Database, generation: n}\n", powerCuts + "switch"},
+	{"HEAD is not synced", "head.go", "w.f.Sync()", "error(nil)", powerCuts + "fixed"},
+	{"a directory cannot be looked at and is taken for there", "current.go", "		if !isNotExist(err) {\n			return err\n		}\n", "		if !isNotExist(err) {\n			break\n		}\n", failures + "creation"},
+	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures + "creation"},
 }
 
 // A test that never failed has not been tested: leaving out a sync has to turn
@@ -90,7 +90,7 @@ func (m mutant) tested(t *testing.T) (out string, red bool) {
 		}
 	}
 	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-overlay", overlay, "-run", m.run, ".")
-	cmd.Env = append(os.Environ(), "PROOFSYNC_CRASH=all")
+	cmd.Env = append(os.Environ(), "PROOFSYNC_CRASH=all", alone+"=1")
 	b, err := cmd.CombinedOutput()
 	if strings.Contains(string(b), "[build failed]") {
 		t.Fatalf("it does not build:\n%s", b)
