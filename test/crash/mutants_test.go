@@ -27,7 +27,6 @@ var mutants = []mutant{
 	{"CURRENT is not synced", "current.go", "err = f.Sync()", "err = nil", powerCuts + "creation"},
 	{"CURRENT's name is not synced", "current.go", "	return syncDir(fs, dir)\n}", "	return nil\n}", powerCuts + "switch"},
 	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "syncDir(fs, p)", powerCuts + "creation"},
-	{"CURRENT is not replaced by rename", "current.go", "fs.Create(path+\".tmp\", vfs.WriteCategoryUnspecified)", "fs.Create(path, vfs.WriteCategoryUnspecified)", powerCuts + "creation"},
 	{"small commits are not synced", "writer.go", "		opts = pebble.Sync\n", "		opts = pebble.NoSync\n", powerCuts + "fixed"},
 	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts + "initial"},
 	{"a new generation is not synced", "generation.go", "err = b.Commit(pebble.Sync)", "err = b.Commit(pebble.NoSync)", powerCuts + "cold_sync$"},

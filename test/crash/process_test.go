@@ -139,22 +139,30 @@ func newUpstream(c operation.Codec, all []database.Batch, n int) (*upstream, err
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	u, err := serveDatabase(db)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	stop := u.stop
+	u.batches, u.stop = all, sync.OnceFunc(func() { stop(); db.Close() })
+	return u, u.advance(n)
+}
+
+// serveDatabase serves a database that is open.
+func serveDatabase(db *database.DB) (*upstream, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
 	srv := serve.New(served{db}, serve.Options{})
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(context.Background(), l) }()
-	u := &upstream{db: db, batches: all, addr: l.Addr().String()}
-	u.stop = sync.OnceFunc(func() {
+	return &upstream{db: db, addr: l.Addr().String(), stop: func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		srv.Shutdown(ctx)
 		<-done
-		db.Close()
-	})
-	return u, u.advance(n)
+	}}, nil
 }
 
 // advance applies batches up to the n-th.
