@@ -103,7 +103,7 @@ func batches(c operation.Codec, seed uint64, keys int, sizes ...int) []database.
 func repeat(n, times int) []int { return slices.Repeat([]int{n}, times) }
 
 // applyFrom applies the batches that a database does not have yet, as its note
-// says. Those before the last synced one wait for it, if noSync says so.
+// says. With noSync they wait for the disk together.
 func applyFrom(db *database.DB, all []database.Batch, to int, noSync bool) error {
 	done, err := applied(db)
 	if err != nil {
@@ -111,10 +111,13 @@ func applyFrom(db *database.DB, all []database.Batch, to int, noSync bool) error
 	}
 	for i := done; i < min(to, len(all)); i++ {
 		b := all[i]
-		b.NoSync = noSync && i+1 < to
+		b.NoSync = noSync
 		if _, err := db.Apply(context.Background(), b); err != nil {
 			return err
 		}
+	}
+	if noSync {
+		return db.Sync()
 	}
 	return nil
 }
