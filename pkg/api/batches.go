@@ -18,6 +18,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // batchWriter is what POST /v1/batches has of its own.
@@ -239,6 +240,13 @@ func (a *API) batchProblem(err error, writes []committer.Write, f document.Bytes
 	if errors.Is(err, errLate) {
 		return document.NewProblem(document.CodeUnavailable,
 			"the batch was not committed within %s, which other batches or the disk are the reason for; it may still be committed: retry with the same Idempotency-Key, or look at its keys if there was none", a.limits.RequestTime)
+	}
+	if low, ok := errors.AsType[*space.LowError](err); ok {
+		return document.NewProblem(document.CodeDiskFull,
+			"%s; the batch was not written, and reading goes on: send it again when there is space", low)
+	}
+	if damage := a.db.Damage(); damage != nil && errors.Is(err, committer.ErrClosed) {
+		return a.problemOf(damage.Err, nil) // nobody commits any more because of it
 	}
 	var code document.Code
 	switch {

@@ -160,7 +160,7 @@ func TestEveryCodeIsInTheDocumentWithItsStatus(t *testing.T) {
 func TestSchemasHaveTheMembersOfTheDocuments(t *testing.T) {
 	s := readSpec(t)
 	for name, doc := range map[string]any{
-		"Head": document.Head{}, "Status": document.Status{}, "Target": document.Target{}, "Lag": document.Lag{}, "Sync": document.Sync{}, "Source": document.Source{},
+		"Head": document.Head{}, "Status": document.Status{}, "Disk": document.Disk{}, "Target": document.Target{}, "Lag": document.Lag{}, "Sync": document.Sync{}, "Source": document.Source{},
 		"KeyedEntry": document.Entry{}, "Page": document.Page{}, "Operation": document.Operation{}, "Operations": document.Operations{},
 		"Commit": document.Commit{}, "Commits": document.Commits{}, "Proof": document.Proof{}, "Change": document.Change{},
 		"RootEvent": document.RootEvent{}, "ChangesEvent": document.ChangesEvent{}, "Batch": document.Batch{}, "Write": document.Write{},

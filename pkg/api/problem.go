@@ -16,6 +16,10 @@ import (
 // back: for a turn, a first sync or a restart.
 const retryAfter = 1
 
+// retryFull is the same for a disk that is nearly full, which people have to
+// look after.
+const retryFull = 10
+
 // maxEcho is about how much of a request its problem repeats, in bytes: the
 // longest key, and the longest detail.
 const maxEcho = 1 << 10
@@ -64,6 +68,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if h.Get("Retry-After") == "" {
 			h.Set("Retry-After", strconv.Itoa(retryAfter))
 		}
+	case document.CodeDiskFull:
+		h.Set("Retry-After", strconv.Itoa(retryFull))
 	case document.CodeUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="proofsync"`)
 	case document.CodeTooLarge, document.CodeTimeout:
@@ -93,6 +99,7 @@ func (a *API) databaseProblem(err error) *document.Problem {
 	switch {
 	case errors.Is(err, store.ErrCorrupt): // first: it may wrap any of the others
 		a.metrics.corrupt.Inc()
+		a.db.NoteDamage(0, err)
 		a.notes.Error("stored data is damaged", "error", err)
 		return document.NewProblem(document.CodeDatabase, "what is stored could not be read; the log of the process says more")
 	case errors.Is(err, database.ErrEmpty):

@@ -32,6 +32,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitAgain   = -1 // never seen outside: the app is to be started once more
 )
 
 // Streams are the standard streams of a process.
@@ -52,7 +53,7 @@ func ServerMain(args []string, std Streams) int {
 		return answer(err, "server", new(config.Server), std)
 	}
 	log := logger(&cfg.Common, std)
-	return run(Server(cfg, std.In, log), log, cfg.ShutdownTimeout.D())
+	return runAgain(func() *fx.App { return Server(cfg, std.In, log) }, log, cfg.ShutdownTimeout.D())
 }
 
 // ClientMain runs cmd/client like ServerMain.
@@ -63,7 +64,7 @@ func ClientMain(args []string, std Streams) int {
 		return answer(err, "client", new(config.Client), std)
 	}
 	log := logger(&cfg.Common, std)
-	return run(Client(cfg, log), log, cfg.ShutdownTimeout.D())
+	return runAgain(func() *fx.App { return Client(cfg, log) }, log, cfg.ShutdownTimeout.D())
 }
 
 func logger(c *config.Common, std Streams) *slog.Logger {
@@ -118,6 +119,15 @@ func start(signals context.Context, app *fx.App) error {
 	}
 }
 
+// runAgain runs apps of one configuration until one ends for good.
+func runAgain(newApp func() *fx.App, log *slog.Logger, timeout time.Duration) int {
+	for {
+		if code := run(newApp(), log, timeout); code != exitAgain {
+			return code
+		}
+	}
+}
+
 // run starts the app, waits for a signal or the app's own end, and stops it
 // within the timeout. A second signal, signalPause after the first or later,
 // kills.
@@ -156,5 +166,8 @@ func run(app *fx.App, log *slog.Logger, timeout time.Duration) int {
 		return exitFailure
 	}
 	log.Info("stopped")
+	if code == exitAgain && signals.Err() != nil {
+		return exitOK
+	}
 	return code
 }

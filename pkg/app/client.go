@@ -32,7 +32,7 @@ func Client(cfg *config.Client, log *slog.Logger, extra ...fx.Option) *fx.App {
 
 func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
-		common(&cfg.Common, cfg.MetricsPort, writer{}, log),
+		common(&cfg.Common, cfg.MetricsPort, use{repair: cfg.OnCorruption == config.CorruptionRebuild}, log),
 		fx.Supply(cfg),
 		fx.Provide(func(lc fx.Lifecycle, _ *telemetry.Server) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
 		fx.Invoke(func(lc fx.Lifecycle, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
@@ -79,6 +79,7 @@ func (f *following) start(context.Context) error {
 		TargetInterval:   f.cfg.TargetInterval.D(),
 		SyncInterval:     f.cfg.SyncInterval.D(),
 		OnFork:           syncer.ForkPolicy(f.cfg.OnFork),
+		OnCorruption:     syncer.CorruptionPolicy(f.cfg.OnCorruption),
 		Follow:           bool(f.cfg.Follow) && !bool(f.cfg.Once),
 		Once:             bool(f.cfg.Once),
 		Synced: func(r syncer.Result) {

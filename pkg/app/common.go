@@ -17,7 +17,7 @@ import (
 const heartLimit = 15 * time.Second
 
 // common is what both processes have: logs, metrics, probes and the storage.
-func common(c *config.Common, metrics config.Port, w writer, log *slog.Logger) fx.Option {
+func common(c *config.Common, metrics config.Port, u use, log *slog.Logger) fx.Option {
 	return fx.Options(
 		fx.NopLogger, // run reports errors, the parts what they do
 		fx.Supply(log),
@@ -27,8 +27,8 @@ func common(c *config.Common, metrics config.Port, w writer, log *slog.Logger) f
 			func(lc fx.Lifecycle, st *status, g prometheus.Gatherer, e exits) *telemetry.Server {
 				return newTelemetry(lc, c, metrics, st, g, e)
 			},
-			func(lc fx.Lifecycle, _ *telemetry.Server, st *status, reg prometheus.Registerer) *storage {
-				return newStorage(lc, c, w, st, reg, log)
+			func(lc fx.Lifecycle, _ *telemetry.Server, st *status, reg prometheus.Registerer, e exits) *storage {
+				return newStorage(lc, c, u, st, reg, e)
 			},
 		),
 		fx.Invoke(func(lc fx.Lifecycle, st *storage, reg prometheus.Registerer, e exits) { bound(lc, c, st, reg, e) }),
@@ -48,7 +48,7 @@ func newTelemetry(lc fx.Lifecycle, c *config.Common, port config.Port, st *statu
 		Addr: c.Host.Join(port), Gatherer: g, Logger: e.Log, Pprof: bool(c.Pprof),
 		Live:    []telemetry.Probe{{Name: "heartbeat", Check: heart.Check}},
 		Startup: []telemetry.Probe{open},
-		Ready:   []telemetry.Probe{open, {Name: "traffic", Check: st.traffic.Check}},
+		Ready:   []telemetry.Probe{open, {Name: "disk", Check: st.disk.Check}, {Name: "data", Check: st.data.Check}, {Name: "traffic", Check: st.traffic.Check}},
 	})
 	var background tasks
 	lc.Append(fx.Hook{

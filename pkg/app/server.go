@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/generator"
 	"github.com/proofsync/proofsync/pkg/serve"
+	"github.com/proofsync/proofsync/pkg/store"
 	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
@@ -30,7 +32,7 @@ func Server(cfg *config.Server, stdin io.Reader, log *slog.Logger, extra ...fx.O
 
 func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Option {
 	return fx.Options(
-		common(&cfg.Common, cfg.MetricsPort, writer{is: true, epoch: uint64(cfg.Epoch)}, log),
+		common(&cfg.Common, cfg.MetricsPort, use{writer: true, epoch: uint64(cfg.Epoch), once: slices.Contains(cfg.Import, "-")}, log),
 		fx.Supply(cfg),
 		fx.Provide(newListener),
 		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),
@@ -116,6 +118,7 @@ func (s *serving) start(context.Context) error {
 		ReadTimeout:              s.cfg.ReadTimeout.D(),
 		WriteTimeout:             s.cfg.WriteTimeout.D(),
 		IdleTimeout:              s.cfg.IdleTimeout.D(),
+		Damaged:                  func(err error) { s.storage.DB.NoteDamage(0, err) },
 		Logger:                   log,
 		Metrics:                  serve.NewMetrics(s.reg),
 	})
@@ -126,7 +129,7 @@ func (s *serving) start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.writes.start("writer", s.write, s.exits.failed)
+	s.writes.start("writer", s.write, s.failed)
 	return nil
 }
 
@@ -178,6 +181,18 @@ func (s *serving) write(ctx context.Context) error {
 	return nil
 }
 
+// failed ends the process, unless stored data is damaged and clients are being
+// served: they get what can still be read, and a process that starts again would
+// only meet the same.
+func (s *serving) failed(err error) {
+	if !errors.Is(err, store.ErrCorrupt) || s.status.traffic.Check() != nil {
+		s.exits.failed(err)
+		return
+	}
+	s.storage.DB.NoteDamage(0, err)
+	s.exits.Log.Error("writing has ended, as stored data is damaged; reading goes on", "error", err)
+}
+
 // serve begins to answer clients.
 func (s *serving) serve(context.Context) error {
 	v, err := s.storage.DB.View()
@@ -187,7 +202,7 @@ func (s *serving) serve(context.Context) error {
 	s.exits.Log.Info("database ready", "op_count", v.Size(), "root", v.Root())
 	v.Close()
 	s.serves.start("sync server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) }, s.exits.failed)
-	s.commits.start("batches", s.batches.Run, s.exits.failed) // those that came before have waited
+	s.commits.start("batches", s.batches.Run, s.failed) // those that came before have waited
 	s.status.traffic.set(holds)
 	msg := "server listening and continuously adding operations"
 	if s.cfg.OpInterval == 0 {

@@ -9,10 +9,17 @@ import (
 // and clear them as they stop.
 type status struct {
 	database condition // of /startupz and /readyz
+	disk     condition // of /readyz
+	data     condition // of /readyz
 	traffic  condition // of /readyz
 }
 
 func newStatus() *status { return new(status) }
+
+// ready is what /readyz says.
+func (s *status) ready() bool {
+	return s.database.Check() == nil && s.disk.Check() == nil && s.data.Check() == nil && s.traffic.Check() == nil
+}
 
 // condition is a probe that only becomes known once a part has started.
 type condition struct{ check atomic.Pointer[func() error] }

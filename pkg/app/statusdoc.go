@@ -31,10 +31,13 @@ func (r *report) base() document.Status {
 		State: document.StateStarting, Message: "the database is being opened or filled",
 		Time: time.Now().UTC(), Started: r.started.UTC(),
 	}
-	d.Ready = r.status.database.Check() == nil && r.status.traffic.Check() == nil
+	d.Ready = r.status.ready()
 	if v, err := r.storage.DB.View(); err == nil {
 		d.Head = headOf(v)
 		v.Close()
+	}
+	if s := r.storage.space.State(); s.Known {
+		d.Disk = &document.Disk{FreeBytes: s.Free, FloorBytes: s.Floor, Paused: s.Paused}
 	}
 	return d
 }
@@ -46,7 +49,15 @@ func headOf(v *database.View) *document.Head {
 // server is the status of cmd/server.
 func (r *report) server() document.Status {
 	d := r.base()
-	if d.Ready {
+	low := r.storage.space.Check()
+	switch serving, x := r.status.traffic.Check() == nil, r.storage.DB.Damage(); {
+	case x != nil:
+		d.State, d.Message = document.StateDamaged, fmt.Sprintf("serving what can be read; stored data is damaged: %v", x.Err)
+	case low != nil && serving:
+		d.State, d.Message = document.StatePaused, fmt.Sprintf("serving its log to replicas, writing nothing: %v", low)
+	case low != nil:
+		d.Message = fmt.Sprintf("%s: %v", d.Message, low)
+	case serving:
 		d.State, d.Message = document.StateServing, "serving its log to replicas"
 	}
 	return d
@@ -60,6 +71,8 @@ var states = map[syncer.Phase][2]string{
 	syncer.PhaseBehind:     {document.StateBehind, "the source has less than this replica"},
 	syncer.PhaseForked:     {document.StateForked, "the source's history contradicts what was verified here"},
 	syncer.PhaseMismatch:   {document.StateMismatch, "the source serves a log of another family or encoding"},
+	syncer.PhasePaused:     {document.StatePaused, "reading goes on, nothing is fetched"},
+	syncer.PhaseDamaged:    {document.StateDamaged, "stored data is damaged"},
 	syncer.PhaseFailed:     {document.StateFailed, "the storage failed; the process is ending"},
 }
 
@@ -70,6 +83,11 @@ func (r *report) client(s syncer.Status, sources []source.SourceState) document.
 	d.State, d.Message = w[0], w[1]
 	if why := s.Obstacle(); why != nil {
 		d.Message = fmt.Sprintf("%s: %v", d.Message, why)
+	} else if x := r.storage.DB.Damage(); x != nil {
+		d.State = document.StateDamaged
+		d.Message = fmt.Sprintf("%s: %v", states[syncer.PhaseDamaged][1], x.Err)
+	} else if s.Paused != nil {
+		d.Message = fmt.Sprintf("%s: %v", d.Message, s.Paused)
 	} else if s.Failures > 0 && s.LastError != nil {
 		d.Message = fmt.Sprintf("%s; last failure: %v", d.Message, s.LastError)
 	}

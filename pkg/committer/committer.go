@@ -25,6 +25,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // Options configure a Committer. Zero fields mean the defaults.
@@ -125,7 +126,7 @@ func New(db *database.DB, o Options) (*Committer, error) {
 //
 // Errors that say that nothing was written: *WriteError, *PreconditionError,
 // ErrConditions, ErrIdempotencyKey, ErrPart, *ReusedError, ErrKeysFull,
-// database.ErrFloor, those of package operation about metadata, and ErrClosed. When ctx ends, a batch that
+// database.ErrFloor, those of package operation about metadata, *space.LowError and ErrClosed. When ctx ends, a batch that
 // is in work already may still be committed, as it may with any other error: only the
 // same call with the same idempotency key, or a look at the keys, can tell.
 func (c *Committer) Commit(ctx context.Context, b Batch) (Result, error) {
@@ -317,6 +318,9 @@ func (c *Committer) apply(ctx context.Context, group []*request) (postponed []*r
 // isRefusal says whether the database refused a batch, as opposed to having
 // failed to write it.
 func isRefusal(err error) bool {
+	if _, ok := errors.AsType[*space.LowError](err); ok {
+		return true
+	}
 	for _, target := range []error{
 		database.ErrFloor, database.ErrDelete, database.ErrNote, operation.ErrKind,
 		operation.ErrKeySize, operation.ErrValueSize, operation.ErrTooLarge, operation.ErrFloor,

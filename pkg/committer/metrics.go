@@ -9,6 +9,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // Metrics measures a Committer.
@@ -72,6 +73,7 @@ const (
 	reasonImmutable
 	reasonReused
 	reasonKeysFull
+	reasonDiskFull
 	reasonGivenUp
 	reasonClosed
 	reasonFailed
@@ -80,13 +82,16 @@ const (
 
 var reasonNames = [numReasons]string{
 	reasonInvalid: "invalid", reasonPrecondition: "precondition", reasonImmutable: "immutable",
-	reasonReused: "key_reused", reasonKeysFull: "keys_full",
+	reasonReused: "key_reused", reasonKeysFull: "keys_full", reasonDiskFull: "disk_full",
 	reasonGivenUp: "given_up", reasonClosed: "closed", reasonFailed: "failed",
 }
 
 func reasonOf(err error) reason {
 	var write *WriteError
+	var low *space.LowError
 	switch {
+	case errors.As(err, &low):
+		return reasonDiskFull
 	case errors.Is(err, ErrPrecondition):
 		return reasonPrecondition
 	case errors.Is(err, ErrImmutable):

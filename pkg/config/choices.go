@@ -125,6 +125,20 @@ func (o *OnFork) String() string { return string(*o) }
 // Accepts implements value.
 func (o *OnFork) Accepts() string { return "halt|rebuild" }
 
+// CorruptionRebuild is the policy of the client that sets damaged data aside.
+const CorruptionRebuild OnCorruption = "rebuild"
+
+// OnCorruption is the reaction to damaged data.
+type OnCorruption string
+
+// UnmarshalText implements value.
+func (o *OnCorruption) UnmarshalText(text []byte) error { return oneOf(o, text, o.Accepts()) }
+
+func (o *OnCorruption) String() string { return string(*o) }
+
+// Accepts implements value.
+func (o *OnCorruption) Accepts() string { return "rebuild|halt" }
+
 // Readiness policies of the client.
 const (
 	ReadyServing ReadyPolicy = "serving"

@@ -30,6 +30,7 @@ type Common struct {
 	Host            Host      `env:"HOST" envconfig:"HOST" default:"127.0.0.1" flag:"host" desc:"address every listener binds to; containers set 0.0.0.0"`
 	CacheSize       Size      `env:"CACHE_SIZE" envconfig:"CACHE_SIZE" default:"32MiB" flag:"cache-size" min:"1MiB" max:"1TiB" desc:"memory for the block cache of the database"`
 	Retain          Retain    `env:"RETAIN" envconfig:"RETAIN" default:"all" flag:"retain" desc:"history kept below the inactivity floor: all, the newest N operations, or those younger than an age such as 12h or 30d; the rest is deleted for good, and with it the keys of an immutable database that were set there; what a client is fetching must not go, so keep more than is written during a sync"`
+	MinFreeBytes    FreeBytes `env:"MIN_FREE_BYTES" envconfig:"MIN_FREE_BYTES" default:"auto" flag:"min-free-bytes" desc:"space that has to stay free on the volume of the storage directory: below, nothing is written until there is more, and reading goes on; auto is 5 % of the volume, from 128MiB to 1GiB, and at most a quarter of it; 0 holds nothing back"`
 	LogFormat       LogFormat `env:"LOG_FORMAT" envconfig:"LOG_FORMAT" default:"text" flag:"log-format" desc:"form of the log lines on standard error"`
 	LogLevel        LogLevel  `env:"LOG_LEVEL" envconfig:"LOG_LEVEL" default:"info" flag:"log-level" desc:"least severe log lines to write"`
 	ShutdownTimeout Duration  `env:"SHUTDOWN_TIMEOUT" envconfig:"SHUTDOWN_TIMEOUT" default:"10s" flag:"shutdown-timeout" min:"1ms" desc:"most time between SIGTERM and the end of the process"`
@@ -95,6 +96,7 @@ type Client struct {
 	MaxInflightBytes Size         `env:"MAX_INFLIGHT_BYTES" envconfig:"MAX_INFLIGHT_BYTES" default:"32MiB" flag:"max-inflight-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers expected or being checked at once"`
 	RequestTimeout   Duration     `env:"REQUEST_TIMEOUT" envconfig:"REQUEST_TIMEOUT" default:"5s" flag:"request-timeout" min:"10ms" desc:"most time a server may take to answer"`
 	OnFork           OnFork       `env:"ON_FORK" envconfig:"ON_FORK" default:"halt" flag:"on-fork" desc:"when a server's history contradicts ours: halt keeps serving what was verified, rebuild starts over from the server's history"`
+	OnCorruption     OnCorruption `env:"ON_CORRUPTION" envconfig:"ON_CORRUPTION" default:"rebuild" flag:"on-corruption" desc:"when stored data is found to be damaged: rebuild sets it aside and fetches everything anew, halt changes nothing and waits for somebody"`
 	Once             Bool         `env:"ONCE" envconfig:"ONCE" default:"false" flag:"once" desc:"exit after one completed sync"`
 	Deadline         Duration     `env:"DEADLINE" envconfig:"DEADLINE" default:"0" flag:"deadline" desc:"with --once, give up after this long; 0 waits for ever"`
 	ReadyPolicy      ReadyPolicy  `env:"READY_POLICY" envconfig:"READY_POLICY" default:"serving" flag:"ready-policy" desc:"when /readyz says yes: serving, once a verified root is readable; max-lag, while it is also close enough to the server's"`

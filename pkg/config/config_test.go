@@ -192,6 +192,7 @@ func TestBothEnvironmentReadersReadTheStructsAlike(t *testing.T) {
 		reflect.TypeFor[*Host](): "example.org", reflect.TypeFor[*Addresses](): "a:1,b:2", reflect.TypeFor[*Port](): "0012", reflect.TypeFor[*Count](): "10000",
 		reflect.TypeFor[*Size](): "3MiB", reflect.TypeFor[*Duration](): "90s", reflect.TypeFor[*Bool](): "T", reflect.TypeFor[*Seed](): "12",
 		reflect.TypeFor[*LogFormat](): "json", reflect.TypeFor[*LogLevel](): "warn", reflect.TypeFor[*OnFork](): "rebuild",
+		reflect.TypeFor[*OnCorruption](): "halt", reflect.TypeFor[*FreeBytes](): "5MiB",
 		reflect.TypeFor[*ReadyPolicy](): "max-lag", reflect.TypeFor[*FloorPolicy](): "retain:9", reflect.TypeFor[*Retain](): "30d",
 		reflect.TypeFor[*OptionalPort](): "off", reflect.TypeFor[*Origins](): "https://a.example,*",
 	}

@@ -112,6 +112,34 @@ func (s *Size) Accepts() string { return "bytes such as 1048576, 64KiB, 32MiB or
 
 func (s *Size) number() float64 { return float64(*s) }
 
+// FreeBytes is a number of bytes that has to stay free, or auto.
+type FreeBytes struct {
+	Auto bool
+	Size Size // if not Auto
+}
+
+const freeAuto = "auto"
+
+// UnmarshalText implements value.
+func (f *FreeBytes) UnmarshalText(text []byte) error {
+	if string(text) == freeAuto {
+		*f = FreeBytes{Auto: true}
+		return nil
+	}
+	f.Auto = false
+	return f.Size.UnmarshalText(text)
+}
+
+func (f *FreeBytes) String() string {
+	if f.Auto {
+		return freeAuto
+	}
+	return f.Size.String()
+}
+
+// Accepts implements value.
+func (f *FreeBytes) Accepts() string { return freeAuto + ", or " + f.Size.Accepts() }
+
 // Duration is a span of time, never negative.
 type Duration time.Duration
 

@@ -44,9 +44,15 @@ type Commit struct {
 // ErrDelete: keys of an immutable database are never deleted.
 var ErrDelete = errors.New("keys of an immutable database cannot be deleted")
 
+// spaceOf is about how much space operations take on their way to the disk, in
+// bytes: in the log of the storage engine and in tables, with index entries and
+// digests.
+func spaceOf(bytes, operations int) uint64 { return uint64(2*bytes + 128*operations) }
+
 // Apply turns a batch into operations (format.md section 3), appends them and
 // publishes the new state; it is durable when Apply returns. A batch that is
-// refused (errors of package operation, ErrDelete, ErrFloor) changes nothing.
+// refused (errors of package operation, ErrDelete, ErrFloor, *space.LowError)
+// changes nothing.
 // After a failure to write, every later call fails with ErrFailed.
 func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 	d.write.Lock()
@@ -104,6 +110,9 @@ func (d *DB) apply(w *writerState, b Batch) (Commit, error) {
 	if err != nil {
 		return Commit{}, fmt.Errorf("encoded batch does not decode: %w", err)
 	}
+	if err := d.space.Need(spaceOf(len(ops), run.Len())); err != nil {
+		return Commit{}, err
+	}
 	err = w.append(run)
 	for i := 0; i < len(b.Notes) && err == nil; i++ {
 		err = w.w.Note(b.Notes[i].Key, b.Notes[i].Value)
@@ -157,6 +166,9 @@ func (d *DB) openWriter() (*writerState, error) {
 	case d.failed != nil:
 		return nil, fmt.Errorf("%w: %w", ErrFailed, d.failed)
 	case d.dir.ReadOnly():
+		if err := d.space.Need(0); err != nil {
+			return nil, err // that is why
+		}
 		return nil, store.ErrReadOnly
 	case gen == nil:
 		return nil, ErrEmpty
@@ -165,6 +177,11 @@ func (d *DB) openWriter() (*writerState, error) {
 	}
 	// What a replica stored beyond its published state is not part of the log
 	// that is about to be written.
+	if stored.Stored > stored.Size {
+		if err := d.space.Need(0); err != nil {
+			return nil, err
+		}
+	}
 	stored, err := gen.Truncate(stored, stored.Size, indexKey(d.codec))
 	d.mu.Lock()
 	d.stored = stored

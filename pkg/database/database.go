@@ -22,6 +22,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
@@ -65,7 +66,14 @@ type Options struct {
 	Epoch uint64
 	// CacheBytes is the memory for the storage engine's cache; 0: store.DefaultCacheBytes.
 	CacheBytes int64
-	Logger     *slog.Logger // nil: discard
+	// Space is asked before every write; nil: there is room for everything. A
+	// write it refuses fails with a *space.LowError and changes nothing.
+	Space *space.Guard
+	// Rebuild is for replicas: a directory that turns out to be damaged when it is
+	// opened is set aside, and an empty one is opened in its place. Without it
+	// Open fails with store.ErrCorrupt.
+	Rebuild bool
+	Logger  *slog.Logger // nil: discard
 	// Fatal is told when the storage cannot go on; the process has to end then,
 	// as store.Options say. nil: it ends with one line and exit code 1.
 	Fatal func(error)
@@ -76,6 +84,7 @@ type Options struct {
 type DB struct {
 	dir   *store.Dir
 	codec operation.Codec
+	space *space.Guard
 	log   *slog.Logger
 	users atomic.Int64 // open generations, and the database itself: the directory is held for them
 
@@ -96,6 +105,9 @@ type DB struct {
 	stored      store.State   // of gen: what is stored, beyond the published state too
 	changed     chan struct{} // closed at the next publication
 	closed      bool
+	damage      *Damage       // of gen or staged; nil: none is known
+	damaged     chan struct{} // gets a token when damage is set
+	quarantined uint64        // times that something was set aside
 }
 
 // generation counts the holders of a store.Generation, so that one that was
@@ -108,6 +120,7 @@ type generation struct {
 	holders int
 	drop    bool           // delete when the last holder is gone
 	starts  map[uint64]int // holders that read, by where what they see begins: nothing from the smallest on is deleted
+	aside   *Damage        // set aside instead, because of this
 }
 
 func (g *generation) hold() {
@@ -127,6 +140,10 @@ func (g *generation) releaseLocked() error {
 		return nil
 	}
 	err := g.Close()
+	if g.aside != nil {
+		g.db.setAside(g, err)
+		return g.db.leave()
+	}
 	if g.drop && err == nil {
 		if err = g.db.dir.Remove(g.Number()); err == nil {
 			g.db.log.Info("dropped replaced generation", "path", g.Path())
@@ -174,19 +191,30 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	db, err := openDB(dir, o)
+	if o.Rebuild && !o.ReadOnly && errors.Is(err, store.ErrCorrupt) {
+		return reopen(dir, o, err)
+	}
+	return db, err
+}
+
+func openDB(dir string, o Options) (*DB, error) {
+	db := &DB{codec: o.Codec, space: o.Space, log: o.Logger, changed: make(chan struct{}), damaged: make(chan struct{}, 1)}
 	d, err := store.OpenDir(dir, store.Options{
 		Identity:   store.Identity{Database: o.Codec.String(), OpSize: o.Codec.Size()},
 		FS:         o.FS,
 		Create:     !o.ReadOnly,
 		ReadOnly:   o.ReadOnly,
 		CacheBytes: o.CacheBytes,
+		Room:       o.Space.Need,
+		Damaged:    db.NoteDamage,
 		Logger:     o.Logger,
 		Fatal:      o.Fatal,
 	})
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dir: d, codec: o.Codec, log: o.Logger, changed: make(chan struct{})}
+	db.dir = d
 	db.users.Add(1)
 	err = db.open(o.CreateIfMissing && !o.ReadOnly)
 	if err == nil {

@@ -19,6 +19,7 @@ type LoadState struct {
 
 	Staged                 bool // a new generation is in the making
 	StagedStart, StagedEnd uint64
+	StagedGeneration       uint64 // its number
 }
 
 // Loads says what is there to be continued.
@@ -32,10 +33,15 @@ func (d *DB) Loads() LoadState {
 	}
 	if d.staged != nil {
 		s := d.stagedState
-		l.Staged, l.StagedStart, l.StagedEnd = true, s.Start, s.Stored
+		l.Staged, l.StagedStart, l.StagedEnd, l.StagedGeneration = true, s.Start, s.Stored, d.staged.Number()
 	}
 	return l
 }
+
+// Room says whether so many bytes may be written in the long run: nil, or a
+// *space.LowError. Every write asks for itself; this is for what is to be known
+// before the first one.
+func (d *DB) Room(bytes uint64) error { return d.space.Need(bytes) }
 
 // RootError: the operations of a load lead to another root than the trusted one.
 type RootError struct {
@@ -90,7 +96,7 @@ func (d *DB) load(staged bool) (*Load, error) {
 	}
 	d.mu.Unlock()
 	if g == nil {
-		err = ErrEmpty
+		err = ErrEmpty // also after a Quarantine in between
 	} else {
 		l.g, l.staged = g, staged
 		l.w, err = d.newWriter(g, s)
@@ -117,9 +123,16 @@ func (d *DB) Stage(start uint64, pins []mmr.Digest) (*Load, error) {
 	return l, nil
 }
 
+// generationBytes is what an empty generation takes on the disk, with room for
+// the log that the storage engine allocates ahead.
+const generationBytes = 9 << 20
+
 func (l *Load) stage(start uint64, pins []mmr.Digest) error {
 	d := l.d
 	if _, err := mmr.NewFrontier(start, pins); err != nil {
+		return err
+	}
+	if err := d.space.Need(generationBytes); err != nil {
 		return err
 	}
 	if d.staged != nil {
@@ -151,7 +164,9 @@ func (d *DB) newLoad() (*Load, error) {
 	case closed:
 		err = ErrClosed
 	case d.dir.ReadOnly():
-		err = store.ErrReadOnly
+		if err = d.space.Need(0); err == nil { // else that is why
+			err = store.ErrReadOnly
+		}
 	case d.failed != nil:
 		err = fmt.Errorf("%w: %w", ErrFailed, d.failed)
 	case d.writer != nil:
@@ -190,6 +205,9 @@ func (d *DB) dropStaged() error {
 	return g.release()
 }
 
+// Generation is the number of the generation.
+func (l *Load) Generation() uint64 { return l.g.Number() }
+
 // Start is the first location of the generation.
 func (l *Load) Start() uint64 { return l.w.state.Start }
 
@@ -200,8 +218,13 @@ func (l *Load) End() uint64 { return l.w.frontier.Leaves() }
 func (l *Load) Peaks() []mmr.Digest { return l.w.frontier.Peaks() }
 
 // Append adds verified operations, which start at End. span holds their
-// digests; both are copied from. Now and then it flushes.
+// digests; both are copied from. Now and then it flushes. After a
+// *space.LowError nothing was appended, and the load can only be closed; what
+// was flushed stays.
 func (l *Load) Append(span *mmr.Span, run operation.Run) error {
+	if err := l.d.space.Need(spaceOf(len(run.Bytes()), run.Len())); err != nil {
+		return err
+	}
 	if err := l.w.appendSpan(span, run, 0); err != nil {
 		return l.fail(err)
 	}
@@ -217,12 +240,18 @@ func (l *Load) Flush() error {
 	if l.w.w.Pending() == 0 {
 		return nil
 	}
+	if err := l.room(); err != nil {
+		return err
+	}
 	if err := l.w.flush(); err != nil {
 		return l.fail(err)
 	}
 	l.note()
 	return nil
 }
+
+// room says whether what is pending may be written.
+func (l *Load) room() error { return l.d.space.Need(uint64(2 * l.w.w.PendingBytes())) }
 
 // fail stops the database: what is in memory may differ from what is on disk.
 func (l *Load) fail(err error) error {
@@ -258,6 +287,9 @@ func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
 	}
 	if got := l.w.frontier.Root(t.floor); got != root {
 		return Commit{}, &RootError{Size: end, Want: root, Got: got}
+	}
+	if err := l.room(); err != nil {
+		return Commit{}, err
 	}
 	added := l.w.w.Next() - l.w.state.Size
 	if err := l.w.publish(t.floor, true); err != nil {
@@ -306,6 +338,9 @@ func (l *Load) lastOperation() (tip, error) {
 // Truncate forgets what lies beyond the readable state: everything, in a
 // generation in the making.
 func (l *Load) Truncate() error {
+	if err := l.d.space.Need(0); err != nil {
+		return err
+	}
 	if err := l.w.w.Close(); err != nil {
 		return err
 	}

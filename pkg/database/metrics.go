@@ -20,6 +20,11 @@ var (
 	descStaged     = prometheus.NewDesc("proofsync_database_staged_operations", "Operations stored in a generation that is in the making; 0: there is none.", nil, nil)
 )
 
+var (
+	descDamaged     = prometheus.NewDesc("proofsync_database_damaged", "1 while stored data is known to be damaged.", nil, nil)
+	descQuarantined = prometheus.NewDesc("proofsync_database_quarantined_total", "Times that damaged data was set aside.", nil, nil)
+)
+
 type collector struct{ d *DB }
 
 // Collector gives the database's figures, and its storage engine's, to a
@@ -27,7 +32,7 @@ type collector struct{ d *DB }
 func (d *DB) Collector() prometheus.Collector { return collector{d} }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged, descEpoch} {
+	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged, descEpoch, descDamaged, descQuarantined} {
 		ch <- d
 	}
 	store.DescribeMetrics(ch)
@@ -40,6 +45,15 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	l := c.d.Loads()
 	gauge(descStaged, l.StagedEnd-l.StagedStart)
 	gauge(descEpoch, c.d.Epoch())
+	c.d.mu.Lock()
+	damaged, quarantined := c.d.damage != nil, c.d.quarantined
+	c.d.mu.Unlock()
+	if damaged {
+		gauge(descDamaged, 1)
+	} else {
+		gauge(descDamaged, 0)
+	}
+	ch <- prometheus.MustNewConstMetric(descQuarantined, prometheus.CounterValue, float64(quarantined))
 	v, err := c.d.View()
 	if err != nil {
 		return

@@ -51,6 +51,8 @@ const (
 	StateBehind     = "behind"     // the source has less than the replica, or what cannot be compared
 	StateForked     = "forked"     // the source's history contradicts ours
 	StateMismatch   = "mismatch"   // the source's log is of another family or encoding
+	StatePaused     = "paused"     // nothing is written, as the disk is nearly full
+	StateDamaged    = "damaged"    // stored data was found to be damaged
 	StateFailed     = "failed"     // our own storage failed
 )
 
@@ -58,22 +60,30 @@ const (
 type Status struct {
 	Role     string    `json:"role"`
 	Version  string    `json:"version"`
-	Family   string    `json:"family"`   // any or immutable
-	Encoding string    `json:"encoding"` // fixed or variable: of the operations, not of this document
-	State    string    `json:"state"`    // one of the State constants
-	Message  string    `json:"message"`  // the state in words, for people
-	Ready    bool      `json:"ready"`    // what the readiness probe says
-	Time     time.Time `json:"time"`     // of this answer
-	Started  time.Time `json:"started"`  // of the process
-	Epoch    uint64    `json:"epoch"`    // of the storage directory: how often its log was declared to have lost commits
-	Head     *Head     `json:"head"`     // null before a replica's first sync
-	Writes   bool      `json:"writes"`   // POST /v1/batches is offered
+	Family   string    `json:"family"`         // any or immutable
+	Encoding string    `json:"encoding"`       // fixed or variable: of the operations, not of this document
+	State    string    `json:"state"`          // one of the State constants
+	Message  string    `json:"message"`        // the state in words, for people
+	Ready    bool      `json:"ready"`          // what the readiness probe says
+	Time     time.Time `json:"time"`           // of this answer
+	Started  time.Time `json:"started"`        // of the process
+	Epoch    uint64    `json:"epoch"`          // of the storage directory: how often its log was declared to have lost commits
+	Head     *Head     `json:"head"`           // null before a replica's first sync
+	Writes   bool      `json:"writes"`         // POST /v1/batches is offered
+	Disk     *Disk     `json:"disk,omitempty"` // absent while unknown
 
 	// Of clients only.
 	Target  *Target  `json:"target,omitempty"` // newest one a source named
 	Lag     *Lag     `json:"lag,omitempty"`    // absent while unknown
 	Sync    *Sync    `json:"sync,omitempty"`
 	Sources []Source `json:"sources,omitempty"`
+}
+
+// Disk is the volume of the storage directory.
+type Disk struct {
+	FreeBytes  uint64 `json:"free_bytes"`
+	FloorBytes uint64 `json:"floor_bytes"` // that have to stay free: below, writing is paused
+	Paused     bool   `json:"paused"`      // nothing is written, until there is space again
 }
 
 // Target is what a source says is there to be had.

@@ -40,6 +40,7 @@ const (
 	CodeDatabase         Code = "database"             // 500: what is stored cannot be read
 	CodeEmpty            Code = "empty"                // 503: a replica before its first sync
 	CodeUnavailable      Code = "unavailable"          // 503: shutting down, or too busy
+	CodeDiskFull         Code = "disk_full"            // 507: writing is paused; nothing was written
 )
 
 var statuses = map[Code]int{
@@ -56,6 +57,7 @@ var statuses = map[Code]int{
 	CodeFloor: http.StatusUnprocessableEntity, CodeTooMany: http.StatusTooManyRequests,
 	CodeInternal: http.StatusInternalServerError, CodeDatabase: http.StatusInternalServerError,
 	CodeEmpty: http.StatusServiceUnavailable, CodeUnavailable: http.StatusServiceUnavailable,
+	CodeDiskFull: http.StatusInsufficientStorage,
 }
 
 // Status is the HTTP status a problem of this code is sent with.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // opsPerInitialCommit is how the reference groups the operations a database
@@ -127,7 +128,8 @@ func (g *Generator) Initialize(ctx context.Context) error {
 	return nil
 }
 
-// Run writes a batch at every interval until ctx ends, and then returns nil. Any
+// Run writes a batch at every interval until ctx ends, and then returns nil. While
+// the disk is nearly full, it waits. Any
 // other outcome is a failure of the database.
 func (g *Generator) Run(ctx context.Context) error {
 	if g.opts.OpInterval <= 0 {
@@ -173,7 +175,11 @@ func (g *Generator) apply(ctx context.Context, size, floor uint64, n int, noSync
 		next := g.opts.FloorPolicy.Next(floor, size+uint64(n))
 		b.Floor = &next
 	}
-	c, err := g.db.Apply(ctx, b)
+	var c database.Commit
+	err := space.Retry(ctx, func() (err error) {
+		c, err = g.db.Apply(ctx, b)
+		return err
+	})
 	if err != nil {
 		return c, fmt.Errorf("generator: applying %d operations at size %d: %w", n, size, err)
 	}

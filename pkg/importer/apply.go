@@ -7,6 +7,7 @@ import (
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // applier is the second pass: it commits the records that change something.
@@ -93,7 +94,11 @@ func (a *applier) flush(ctx context.Context) error {
 		floor := a.options.FloorPolicy.Next(a.view.Floor(), location)
 		batch.Floor = &floor
 	}
-	commit, err := a.db.Apply(ctx, batch)
+	var commit database.Commit
+	err := space.Retry(ctx, func() (err error) {
+		commit, err = a.db.Apply(ctx, batch)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 func passing(err error) bool {
 	if p, ok := errors.AsType[*document.Problem](err); ok {
 		switch p.Code {
-		case document.CodeUnavailable, document.CodeTooMany, document.CodeTimeout, document.CodeEmpty:
+		case document.CodeUnavailable, document.CodeTooMany, document.CodeTimeout, document.CodeEmpty, document.CodeDiskFull:
 			return true
 		}
 		return false

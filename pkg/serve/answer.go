@@ -213,6 +213,9 @@ func (w *worker) refusal(r request, err error) *wire.Error {
 	w.srv.opts.Metrics.failures[fault].Inc()
 	args := []any{"request", r.kind.String(), "op_count", r.get.Size, "start", r.get.Start, "error", err}
 	if fault == corruption {
+		if w.srv.opts.Damaged != nil {
+			w.srv.opts.Damaged(err)
+		}
 		w.srv.notes.Error("database is corrupt: request not served", args...)
 	} else {
 		w.srv.notes.Error("database failed: request not served", args...)

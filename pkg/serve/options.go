@@ -99,6 +99,10 @@ type Options struct {
 	// for the disk.
 	Workers int
 
+	// Damaged is told of every error of the database that says that stored data
+	// is damaged. It must not block. nil: nobody is.
+	Damaged func(error)
+
 	// Logger receives what operators should know. nil discards it.
 	Logger *slog.Logger
 

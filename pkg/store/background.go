@@ -29,7 +29,7 @@ type background struct {
 
 func (b *background) listener() *pebble.EventListener {
 	return &pebble.EventListener{
-		DataCorruption:  corruptionMet(b.d),
+		DataCorruption:  corruptionMet(b.d, b.path),
 		BackgroundError: b.failed,
 		FlushEnd:        func(i pebble.FlushInfo) { b.ended(i.Err) },
 		CompactionEnd:   func(i pebble.CompactionInfo) { b.ended(i.Err) },

@@ -24,12 +24,19 @@ type Identity struct {
 // Options configure a directory. The zero value is useful but for Identity.
 type Options struct {
 	Identity   Identity
-	FS         FS           // nil: the operating system's
-	Create     bool         // make the directory if it is missing or empty
-	ReadOnly   bool         // nothing is written; a missing directory is ErrNotFound
-	AnyHead    bool         // for checkers: go on where HEAD is damaged, see HeadError; needs ReadOnly
-	CacheBytes int64        // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
-	Logger     *slog.Logger // nil: discard
+	FS         FS    // nil: the operating system's
+	Create     bool  // make the directory if it is missing or empty
+	ReadOnly   bool  // nothing is written; a missing directory is ErrNotFound
+	AnyHead    bool  // for checkers: go on where HEAD is damaged, see HeadError; needs ReadOnly
+	CacheBytes int64 // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
+	// Room is asked before tables are merged, which takes a second copy of some
+	// until it is done: an error says that there is no space. nil: there is.
+	Room func(bytes uint64) error
+	// Damaged is called when the storage engine meets damaged data by itself:
+	// while it reads for somebody, who gets the error as well, or in the
+	// background. It must not block. nil: nobody wants to know.
+	Damaged func(generation uint64, err error)
+	Logger  *slog.Logger // nil: discard
 
 	// Fatal is told, once, that the storage cannot go on without risking the
 	// data. The goroutine that tells it, and every other that cannot go on,
@@ -57,10 +64,12 @@ type Dir struct {
 	mu         sync.Mutex
 	generation uint64 // in use, named by CURRENT; 0: none yet
 	epoch      uint64 // as in CURRENT
+	newest     uint64 // largest number that this process has made: none is given twice
 	acked      Head   // newest acknowledged state
 	written    Head   // newest state in HEAD
 	head       *headFile
-	headErr    error // what is wrong with HEAD, if Options.AnyHead lets that pass
+	headErr    error      // what is wrong with HEAD, if Options.AnyHead lets that pass
+	writing    sync.Mutex // held while head is written
 
 	opened openGenerations
 	failed sync.Once // see fatal
@@ -83,7 +92,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 		o.CacheBytes = DefaultCacheBytes
 	}
 	d := &Dir{path: path, opts: o, stop: make(chan struct{})}
-	d.fs = vfs.OnDiskFull(o.FS, func() { d.fatal(path, errFull) })
+	d.fs = vfs.OnDiskFull(o.FS, d.full)
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.unlock())
 	}
@@ -323,6 +332,8 @@ func (d *Dir) tick() {
 }
 
 func (d *Dir) flushHead() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
 	d.mu.Lock()
 	h, old := d.acked, d.written
 	d.mu.Unlock()
@@ -370,7 +381,7 @@ func (d *Dir) unlock() error {
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || name == "proofsync.sock" || isLeftover(name)
+	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
 	return !ours
 }
 

@@ -10,6 +10,14 @@ import (
 // has to answer.
 var errFull = errors.New("no space left on the volume; make it larger, or free some of it, and start again")
 
+// full is called when a write found no space. Who only reads can do without
+// what he wanted to write.
+func (d *Dir) full() {
+	if !d.opts.ReadOnly {
+		d.fatal(d.path, errFull)
+	}
+}
+
 // fatal ends the process with one line, or tells Options.Fatal. It does not
 // return: pebble would take that for success, and acknowledge what was lost.
 func (d *Dir) fatal(path string, err error) {

@@ -85,7 +85,10 @@ func (d *Dir) CreateGeneration(start uint64, pins []mmr.Digest) (*Generation, er
 	if err != nil {
 		return nil, err
 	}
-	g := d.generationAt(max(n, d.Current()) + 1)
+	d.mu.Lock()
+	d.newest = max(n, d.generation, d.newest) + 1
+	g := d.generationAt(d.newest)
+	d.mu.Unlock()
 	if err := g.openPebble(); err != nil {
 		return nil, err
 	}
@@ -136,6 +139,9 @@ func (d *Dir) generationAt(n uint64) *Generation {
 
 func (g *Generation) openPebble() error {
 	db, err := pebble.Open(g.path, g.opts)
+	if isNotExist(err) && g.opts.ErrorIfNotExists && !errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return &CorruptError{Where: "open " + g.path, Err: err} // one of its files is gone
+	}
 	if err != nil {
 		return g.openError(err)
 	}

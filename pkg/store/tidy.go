@@ -83,6 +83,11 @@ func (g *Generation) tidy(ctx context.Context) error {
 		return err
 	}
 	for i := range len(pieces) - 1 {
+		if room := g.dir.opts.Room; room != nil {
+			if err := room(2 * tidyPiece); err != nil {
+				return err // tried again when it is quiet
+			}
+		}
 		if err := g.db.Compact(ctx, pieces[i], pieces[i+1], false); err != nil {
 			if !errors.Is(err, context.Canceled) {
 				g.dir.opts.Logger.Warn("tables not merged; reads stay slower", "path", g.path, "error", err)

@@ -228,15 +228,27 @@ func (f *fetch) store(p *piece) error {
 	if err := f.l.Append(p.span, p.answer.Run); err != nil {
 		return local("store", err)
 	}
+	f.seen.add(n, len(p.answer.Run.Bytes()))
 	f.result.Fetched += uint64(n)
 	f.m.verifiedBytes.Add(float64(p.answer.Bytes))
 	f.m.verifiedOps.Add(float64(n))
 	f.track.applied(n, f.l.End(), f.t.End)
+	if st := f.Status(); st.Rate > 0 {
+		f.rate = st.Rate
+	}
+	if !f.sampled {
+		var err error
+		f.sampled, err = f.estimate(f.t, f.l.End())
+		return err
+	}
 	return nil
 }
 
 // tick flushes and reports progress when it is time.
 func (f *fetch) tick() error {
+	if x := f.db.Damage(); x != nil {
+		return local("sync", x.Err) // met by somebody else
+	}
 	now := time.Now()
 	if now.Sub(f.flushed) >= flushEvery {
 		f.flushed = now

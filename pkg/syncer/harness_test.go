@@ -18,6 +18,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/source/sourcetest"
+	"github.com/proofsync/proofsync/pkg/space"
 	"github.com/proofsync/proofsync/pkg/store"
 	"github.com/proofsync/proofsync/pkg/syncer"
 )
@@ -90,6 +91,7 @@ type client struct {
 	logs *logs
 	o    syncer.Options
 	addr []string
+	room *space.Guard // nil: for everything
 }
 
 // newClient makes a replica of the servers at addr, in memory. Its timeouts
@@ -106,7 +108,7 @@ func (cl *client) start(t testing.TB, c operation.Codec) {
 	t.Helper()
 	cl.reg = prometheus.NewRegistry()
 	log := slog.New(slog.NewTextHandler(cl.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	db, err := database.Open("db", database.Options{Codec: c, FS: cl.fs})
+	db, err := database.Open("db", database.Options{Codec: c, FS: cl.fs, Space: cl.room})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,9 @@ type iteration struct {
 	forkSeen  *ForkError
 	unproven  bool            // see linkPublished
 	hopeless  map[string]bool // peers whose target cannot be completed, with Options.Once
+	sampled   bool            // the sync under way was estimated, as far as it has to be
+	estimated bool            // said what the sync will take
+	unhold    func()          // nil: the sync is not paused
 }
 
 // Sync runs one iteration: it completes targets until no newer one is known,
@@ -43,6 +46,7 @@ func (s *Syncer) Sync(ctx context.Context) (Result, error) {
 	s.track.update(func(st *Status) { st.Iteration = s.iteration })
 	it.follow = s.follow(ctx)
 	defer it.follow.stop()
+	defer it.resumed()
 
 	err := it.run(ctx)
 	it.result.Duration = time.Since(it.began)
@@ -120,6 +124,17 @@ func (it *iteration) run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if low, ok := asLow(err); ok {
+			if err := it.enterPaused(ctx, err, low); err != nil {
+				return err
+			}
+			pause = 0
+			continue
+		}
+		if it.noteDamage(0, err) && !isHalted(err) {
+			pause = 0
+			continue
 		}
 		if it.result.Fetched > fetched {
 			fetched, failures = it.result.Fetched, 0
@@ -250,6 +265,9 @@ func (it *iteration) announce(t source.Target) {
 // toward completes one target: afterwards its root is readable, or has been
 // found to be one of ours.
 func (it *iteration) toward(ctx context.Context, t source.Target) error {
+	if err := it.mend(ctx); err != nil {
+		return err
+	}
 	loads := it.db.Loads()
 	a := choose(loads, t.Target)
 	switch a {
@@ -286,7 +304,7 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 // reach completes a target by the chosen way, and by other ways when that
 // turns out to be a dead end.
 func (it *iteration) reach(ctx context.Context, t source.Target, a action) error {
-	if it.Status().Obstacle() == nil {
+	if st := it.Status(); st.Obstacle() == nil && st.Paused == nil {
 		it.track.phase(PhaseSyncing)
 	}
 	fork, err := it.linkPublished(ctx, t, a)

@@ -18,8 +18,13 @@ func (it *iteration) load(ctx context.Context, t source.Target, a action) error 
 	var (
 		l     *database.Load
 		first *piece
-		err   error
 	)
+	known, err := it.estimate(t, it.beginning(t, a))
+	if err != nil {
+		return err
+	}
+	it.sampled = known
+	staged := it.db.Loads().StagedGeneration
 	switch a {
 	case extend:
 		if l, err = it.db.Extend(); err != nil {
@@ -27,6 +32,7 @@ func (it *iteration) load(ctx context.Context, t source.Target, a action) error 
 		}
 	case continueStaged:
 		if l, err = it.db.ContinueStaged(); err != nil {
+			it.noteDamage(staged, err)
 			return local("continue the generation in the making", err)
 		}
 	default:
@@ -35,10 +41,23 @@ func (it *iteration) load(ctx context.Context, t source.Target, a action) error 
 		}
 	}
 	err = it.fill(ctx, t, l, first, a)
+	it.noteDamage(l.Generation(), err)
 	if e := l.Close(); e != nil && err == nil {
 		err = local("close the load", e)
 	}
 	return err
+}
+
+// beginning is the location at which a load goes on.
+func (it *iteration) beginning(t source.Target, a action) uint64 {
+	l := it.db.Loads()
+	switch a {
+	case extend:
+		return l.Stored
+	case continueStaged:
+		return l.StagedEnd
+	}
+	return t.Start
 }
 
 // begin starts a new generation at the target's start, after the target's end
@@ -216,6 +235,7 @@ func (e *unfitError) Unwrap() error { return e.TargetError }
 
 // complete fetches what the load lacks and makes it readable.
 func (it *iteration) complete(ctx context.Context, t source.Target, l *database.Load, first **piece) error {
+	it.resumed()
 	it.track.phase(PhaseSyncing)
 	it.track.restart()
 	it.track.update(func(st *Status) { st.Stored = l.End() })
@@ -224,10 +244,11 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 	p := *first
 	*first = nil
 	if err := f.run(ctx, p); err != nil {
-		if e := l.Flush(); e != nil {
+		e := l.Flush()
+		if _, low := asLow(e); e != nil && !low {
 			return local("store", e)
 		}
-		return err
+		return err // what there was no room for is fetched again
 	}
 	if resumed {
 		// Nothing was fetched, so nothing was checked against this target but
@@ -252,6 +273,9 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 	it.forkSeen = nil
 	it.lookLocal()
 	it.succeeded()
+	if err := it.compareLost(); err != nil {
+		return err
+	}
 	it.log.Debug("target completed", "size", c.Size, "root", c.Root, "publish", time.Since(began))
 	return nil
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	followDuration                  prometheus.Histogram
 	refuted, forks, rebuilds        prometheus.Counter
 	linksMissing, regressions       prometheus.Counter
+	quarantines                     prometheus.Counter
 	stalls                          prometheus.Counter
 	mismatch, forked, stalled       prometheus.Gauge
 	failuresInRow                   prometheus.Gauge
@@ -48,6 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		refuted:          counter("verification_failures_total", "Answers that were refuted: wrong proofs, pinned nodes or targets."),
 		forks:            counter("forks_total", "Times the source's history was found not to be ours."),
 		rebuilds:         counter("rebuilds_total", "Times the replica was started over because of a fork."),
+		quarantines:      counter("quarantines_total", "Times a damaged generation was set aside to be fetched anew."),
 		linksMissing:     counter("history_links_missing_total", "Times no source retained our size, so that the new history could not be proven to continue ours."),
 		regressions:      counter("target_regressions_total", "Polls in which the source named a target that is not the same, and not newer."),
 		stalls:           counter("stalls_total", "Times there was no progress for too long."),

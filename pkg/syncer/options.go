@@ -63,6 +63,8 @@ type Options struct {
 	Follow bool
 	// OnFork is Halt unless set.
 	OnFork ForkPolicy
+	// OnCorruption is RebuildDamaged unless set.
+	OnCorruption CorruptionPolicy
 	// Once ends Run after the first completed sync, or what makes it impossible.
 	Once bool
 	// Workers is how many answers are verified at the same time; 0 means GOMAXPROCS.
@@ -113,6 +115,9 @@ func (o Options) withDefaults(source string) Options {
 	}
 	if o.OnFork == "" {
 		o.OnFork = Halt
+	}
+	if o.OnCorruption == "" {
+		o.OnCorruption = RebuildDamaged
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)

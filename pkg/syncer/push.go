@@ -128,6 +128,8 @@ func (s *Syncer) pause(ctx context.Context) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.db.Damaged():
+			return ctx.Err()
 		case <-unmuted:
 		case <-s.pushes.news:
 		}

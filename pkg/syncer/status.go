@@ -19,10 +19,12 @@ const (
 	PhaseBehind     Phase = "behind"     // the source has less than we do, or what cannot be compared; waiting
 	PhaseForked     Phase = "forked"     // the source's history is not ours
 	PhaseMismatch   Phase = "mismatch"   // the source's log is of another family or encoding
+	PhasePaused     Phase = "paused"     // no room on the disk; waiting for it
+	PhaseDamaged    Phase = "damaged"    // stored data is damaged, and stays as it is
 	PhaseFailed     Phase = "failed"     // our own storage failed; Run has ended
 )
 
-var phases = []Phase{PhaseConnecting, PhaseSyncing, PhaseWaiting, PhaseBehind, PhaseForked, PhaseMismatch, PhaseFailed}
+var phases = []Phase{PhaseConnecting, PhaseSyncing, PhaseWaiting, PhaseBehind, PhaseForked, PhaseMismatch, PhasePaused, PhaseDamaged, PhaseFailed}
 
 // Status is a snapshot of a Syncer. It is a copy; the errors it points to do
 // not change any more.
@@ -45,6 +47,8 @@ type Status struct {
 	LastError error
 	Fork      *ForkError     // in PhaseForked
 	Mismatch  *MismatchError // in PhaseMismatch
+	Damage    *DamageError   // in PhaseDamaged
+	Paused    error          // in PhasePaused: matches *space.LowError
 	// Incomparable is why, in PhaseBehind, it is unknown how far behind the
 	// source is; nil if its target is one of our roots.
 	Incomparable *IncomparableError
@@ -128,6 +132,12 @@ func (t *tracker) phase(p Phase) {
 		}
 		if p != PhaseMismatch {
 			s.Mismatch = nil
+		}
+		if p != PhaseDamaged {
+			s.Damage = nil
+		}
+		if p != PhasePaused {
+			s.Paused = nil
 		}
 		if p != PhaseBehind {
 			s.Incomparable = nil

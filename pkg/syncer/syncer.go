@@ -36,6 +36,9 @@ type Syncer struct {
 	iteration  uint64
 	mismatches map[string]*MismatchError // of each peer, as found last
 	behind     bool                      // said that the source is behind; the next time is no news
+	seen       sizes                     // of the operations fetched
+	rate       float64                   // verified operations per second, as measured last; 0: not yet
+	lost       *database.Damage          // what was readable before data was set aside; nil: nothing, or compared
 	told       time.Time                 // when the beginning of an iteration was last logged for operators
 }
 
@@ -120,6 +123,9 @@ func (s *Syncer) ended(ctx context.Context) error {
 	}
 	st := s.Status()
 	last := st.Obstacle()
+	if last == nil {
+		last = st.Paused
+	}
 	if last == nil {
 		last = st.LastError
 	}

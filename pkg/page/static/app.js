@@ -13,6 +13,7 @@ const isReplica = document.body.dataset.role === "client";
 const words = {
   starting: "Starting", serving: "Serving", connecting: "Looking for its source", syncing: "Syncing", in_step: "In step",
   behind: "Source is behind", forked: "Forked", mismatch: "Other kind of log", failed: "Storage failed",
+  paused: "Paused, disk nearly full", damaged: "Stored data is damaged",
 };
 
 let status = null; // newest answer
