@@ -56,6 +56,8 @@ func overview() dashboard {
 		stat("Refuted answers", "none", bad(1, 1), q(`sum(increase(proofsync_sync_verification_failures_total`+of+`[$__range]))`, "")),
 		stat("Forked", "none", bad(1, 1), q(`sum(proofsync_sync_forked`+of+`)`, "")),
 		stat("Of another family", "none", bad(1, 1), q(`sum(proofsync_sync_mismatch`+of+`)`, "")),
+		stat("Disks that are full", "none", bad(1, 1), q(`sum(proofsync_disk_paused`+of+`)`, "")),
+		stat("Damaged", "none", bad(1, 1), q(`sum(proofsync_database_damaged`+of+`)`, "")),
 		row("In step"),
 		series("Lag", "operations the replica does not have yet", "short", q(`proofsync_sync_lag_operations`+of, "{{pod}}")),
 		series("Size of the log", "server, targets and replicas lie on one line when all is well", "short",
@@ -126,7 +128,7 @@ func client() dashboard {
 		series("Cool-down", "length of the latest pause for misbehaviour", "s", q(`proofsync_source_cooldown_seconds`+of, "{{peer}}")),
 		row("Trust"),
 		series("Refuted, forked, mismatched", "", "none", q(`proofsync_sync_verification_failures_total`+of, "refuted {{pod}}"), q(`proofsync_sync_forked`+of, "forked {{pod}}"), q(`proofsync_sync_mismatch`+of, "mismatched {{pod}}")),
-		series("Rebuilds and missing links", "", "none", q(`proofsync_sync_rebuilds_total`+of, "rebuilds {{pod}}"), q(`proofsync_sync_history_links_missing_total`+of, "links missing {{pod}}"), q(`proofsync_sync_target_regressions_total`+of, "targets that went back {{pod}}")),
+		series("Rebuilds and missing links", "", "none", q(`proofsync_sync_rebuilds_total`+of, "rebuilds {{pod}}"), q(`proofsync_sync_quarantines_total`+of, "damaged and rebuilt {{pod}}"), q(`proofsync_sync_history_links_missing_total`+of, "links missing {{pod}}"), q(`proofsync_sync_target_regressions_total`+of, "targets that went back {{pod}}")),
 	}
 	return newDashboard("proofsync-client", "proofsync / Client", "proofsync_sync_iterations_total", slices.Concat(panels, following(), httpAPI("proofsync_sync_iterations_total"), engine("proofsync_sync_iterations_total"))...)
 }
@@ -140,6 +142,8 @@ func engine(having string) []panel {
 	return []panel{
 		row("Storage engine"),
 		series("Disk", "", "bytes", q(m("proofsync_pebble_disk_usage_bytes"), "files {{pod}}"), q(m("proofsync_pebble_wal_bytes"), "log {{pod}}")),
+		series("Volume", "writing pauses below the floor", "bytes", q(m("proofsync_disk_free_bytes"), "free {{pod}}"), q(m("proofsync_disk_floor_bytes"), "floor {{pod}}"), q(m("proofsync_disk_size_bytes"), "size {{pod}}")),
+		series("Paused, damaged, set aside", "", "none", q(m("proofsync_disk_paused"), "paused {{pod}}"), q(m("proofsync_database_damaged"), "damaged {{pod}}"), q(m("proofsync_database_quarantined_total"), "set aside {{pod}}")),
 		series("Levels", "", "bytes", q(m("proofsync_pebble_level_bytes"), "{{pod}} L{{level}}")),
 		series("Block cache hits", "", "percentunit", q(`rate(proofsync_pebble_block_cache_hits_total`+of+`[$__rate_interval]) / (rate(proofsync_pebble_block_cache_hits_total`+of+`[$__rate_interval]) + rate(proofsync_pebble_block_cache_misses_total`+of+`[$__rate_interval])) and on (namespace, pod) `+having, "{{pod}}")),
 		series("Compaction debt", "", "bytes", q(m("proofsync_pebble_compaction_debt_bytes"), "{{pod}}")),
