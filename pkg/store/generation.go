@@ -134,6 +134,7 @@ func (d *Dir) generationAt(n uint64) *Generation {
 	return &Generation{
 		dir: d, number: n, path: path,
 		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(path),
+		tidier: tidier{least: tidyBytes, busy: quietBytes},
 	}
 }
 

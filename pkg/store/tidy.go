@@ -28,7 +28,8 @@ const (
 
 // tidier merges the tables of a generation in quiet times.
 type tidier struct {
-	written atomic.Int64 // bytes since it was tidied
+	least, busy int64        // tidyBytes, quietBytes
+	written     atomic.Int64 // bytes since it was tidied
 
 	mu     sync.Mutex
 	before int64 // written at the tick before
@@ -43,11 +44,11 @@ func (t *tidier) tick(size func() int64, run func(context.Context) error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	written := t.written.Load()
-	if t.quiet++; written-t.before >= quietBytes {
+	if t.quiet++; written-t.before >= t.busy {
 		t.quiet = 0
 	}
 	t.before = written
-	if written < tidyBytes || t.quiet < quietTicks || t.closed || t.cancel != nil || written < size()/tidyShare {
+	if written < t.least || t.quiet < quietTicks || t.closed || t.cancel != nil || written < size()/tidyShare {
 		return
 	}
 	t.written.Add(-written)

@@ -10,7 +10,8 @@ func TestWhatWasWrittenIsMergedInQuietTimes(t *testing.T) {
 			l := newLog(t, d, id)
 			defer l.close()
 			l.g.tidier.closed = true // the directory's clock is not ours
-			var tidier tidier
+			const least = 1 << 20
+			tidier := tidier{least: least, busy: least / 8}
 			tick := func(n int) {
 				for range n {
 					tidier.tick(l.g.size, l.g.tidy)
@@ -20,15 +21,16 @@ func TestWhatWasWrittenIsMergedInQuietTimes(t *testing.T) {
 			write := func(bytes int64, expect int) {
 				before := l.g.tidier.written.Load()
 				for l.g.tidier.written.Load() < before+bytes {
-					l.append(4096, expect)
+					l.append(512, expect)
 					l.commit(true)
 				}
 				tidier.written.Add(l.g.tidier.written.Load() - before)
 			}
 			layers := func() int { return l.g.Metrics().ReadAmp() }
 			tick(quietTicks)
-			write(tidyBytes/2, bulkOperations)
-			write(tidyBytes/2, bulkOperations)
+			for range 3 {
+				write(least/2, bulkOperations)
+			}
 			if layers() < 3 {
 				t.Fatalf("%d layers: there is nothing to be merged", layers())
 			}
@@ -42,12 +44,12 @@ func TestWhatWasWrittenIsMergedInQuietTimes(t *testing.T) {
 			}
 
 			// Too little to be worth it, until it adds up.
-			write(tidyBytes/2, 0)
+			write(least/2, 0)
 			tick(2 * quietTicks)
 			if tidier.written.Load() == 0 {
 				t.Fatal("merged for little")
 			}
-			write(tidyBytes/2, 0)
+			write(least/2, 0)
 			tick(2 * quietTicks)
 			if tidier.written.Load() > 0 || layers() != 1 {
 				t.Fatal("small commits are never merged")

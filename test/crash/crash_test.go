@@ -103,7 +103,7 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 	rng := rand.New(rand.NewPCG(uint64(len(k.name)), 7))
 	points, between := 0, 0
 	most := 8 // points that are sampled
-	if k.costly {
+	if k.costly || raced {
 		most = 4
 	}
 	cut := func(o storetest.Op, percent int) {
@@ -130,12 +130,14 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 					cut(o, percent)
 				}
 			case points%(1+syncs/most) == 0:
-				cut(o, 0)
-				cut(o, []int{30, 60, 100}[rng.IntN(3)])
+				cut(o, []int{0, 30, 60, 100}[points%4])
+				if !raced {
+					cut(o, []int{30, 60, 100}[rng.IntN(3)])
+				}
 			}
 		case !o.Kind.Reads():
 			between++
-			if everything && rng.IntN(4) == 0 || rng.IntN(1+others/2) == 0 {
+			if everything && rng.IntN(4) == 0 || !raced && rng.IntN(1+others/2) == 0 {
 				cut(o, rng.IntN(101))
 			}
 		}

@@ -75,7 +75,7 @@ func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
 				switch {
 				case everything && k.costly: // nearly all of them write the same few tables
 					step = n/50 + 1
-				case k.costly:
+				case k.costly || raced:
 					step = n
 				case !everything:
 					step = n/3 + 1

@@ -129,7 +129,7 @@ func bulk(t testing.TB) *kind {
 
 // prune forgets the beginning of the log, between commits.
 func prune(t testing.TB) *kind {
-	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 30}
+	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 20}
 	k.prepare = func() (*storetest.Disk, int, error) {
 		p := newProcess(k, storetest.NewDisk(), -1)
 		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, false) })
