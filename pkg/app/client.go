@@ -44,6 +44,7 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States()) },
 			}).hook())
 		}),
+		retain(&cfg.Common),
 	)
 }
 

@@ -31,7 +31,6 @@ func common(c *config.Common, metrics config.Port, u use, log *slog.Logger) fx.O
 				return newStorage(lc, c, u, st, reg, e)
 			},
 		),
-		fx.Invoke(func(lc fx.Lifecycle, st *storage, reg prometheus.Registerer, e exits) { bound(lc, c, st, reg, e) }),
 	)
 }
 

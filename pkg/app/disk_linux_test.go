@@ -154,7 +154,7 @@ func TestADatabaseIsReadOnAVolumeWithoutAnySpace(t *testing.T) {
 	writeFile(t, file, token)
 	start := func(port string) (server, client *process) {
 		server = startProcess(t, "server", "-p", port, "-d", filepath.Join(volumes[0], "db"), "-t", "20ms", "--write-token-file", file)
-		client = startProcess(t, "client", "-s", server.address(syncLine), "-d", filepath.Join(volumes[1], "db"), "-i", "50ms", "-t", "50ms")
+		client = startProcess(t, "client", "-s", server.address(syncLine), "-d", filepath.Join(volumes[1], "db"), "-i", "50ms", "-t", "50ms", "--retain", "10")
 		return server, client
 	}
 	server, client := start("0")

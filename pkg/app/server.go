@@ -50,6 +50,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 				more: s.offerWrites,
 			}).hook())
 		}),
+		retain(&cfg.Common),
 	)
 }
 

@@ -88,6 +88,9 @@ func (r *report) client(s syncer.Status, sources []source.SourceState) document.
 		d.Message = fmt.Sprintf("%s: %v", states[syncer.PhaseDamaged][1], x.Err)
 	} else if s.Paused != nil {
 		d.Message = fmt.Sprintf("%s: %v", d.Message, s.Paused)
+	} else if low := r.storage.space.Check(); low != nil { // also with nothing to fetch
+		d.State = document.StatePaused
+		d.Message = fmt.Sprintf("%s: %v", states[syncer.PhasePaused][1], low)
 	} else if s.Failures > 0 && s.LastError != nil {
 		d.Message = fmt.Sprintf("%s; last failure: %v", d.Message, s.LastError)
 	}

@@ -24,6 +24,8 @@ type storage struct {
 	DB    *database.DB
 	space *space.Guard
 
+	reading bool // there is no space to write; see full
+
 	cfg    *config.Common
 	use    use
 	status *status
@@ -58,6 +60,7 @@ func (s *storage) start(context.Context) error {
 	log.Info("initializing database", "db", c.DB.String(), "encoding", c.Encoding.String(), "storage_dir", dir)
 	s.space = newGuard(c, dir, log)
 	low := s.full(dir)
+	s.reading = low != nil
 	epoch := s.use.epoch
 	if low != nil {
 		epoch = 0 // recorded when there is space
@@ -66,7 +69,7 @@ func (s *storage) start(context.Context) error {
 		Codec:           c.Codec(),
 		CreateIfMissing: s.use.writer,
 		Epoch:           epoch,
-		ReadOnly:        low != nil,
+		ReadOnly:        s.reading,
 		CacheBytes:      int64(c.CacheSize),
 		Space:           s.space,
 		Rebuild:         s.use.repair,

@@ -140,9 +140,6 @@ func (d *Dir) generationAt(n uint64) *Generation {
 
 func (g *Generation) openPebble() error {
 	db, err := pebble.Open(g.path, g.opts)
-	if isNotExist(err) && g.opts.ErrorIfNotExists && !errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return &CorruptError{Where: "open " + g.path, Err: err} // one of its files is gone
-	}
 	if err != nil {
 		return g.openError(err)
 	}
