@@ -208,10 +208,12 @@ func (l *Loop) prune(ctx context.Context) error {
 		}
 	}
 	r.end()
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil // goes on with the next process
+	default:
+		return err
 	}
-	return err
 }
 
 // run is one run of deleting.

@@ -14,7 +14,7 @@ const (
 	MaxNoteValue = 4 << 10
 )
 
-func noteKey(dst, key []byte) []byte { return append(append(dst, spaceNote), key...) }
+func noteKey(key []byte) []byte { return append([]byte{spaceNote}, key...) }
 
 // Note sets a record beside the log, or deletes it if value is nil. It takes
 // effect with the next Commit.
@@ -24,11 +24,11 @@ func (w *Writer) Note(key, value []byte) error {
 	case len(key) > MaxNoteKey || len(value) > MaxNoteValue:
 		w.err = fmt.Errorf("note with a key of %d and a value of %d bytes", len(key), len(value))
 	case w.bulk != nil:
-		w.bulk.note(noteKey(nil, key), value, value == nil)
+		w.bulk.note(noteKey(key), value, value == nil)
 	case value == nil:
-		w.err = w.batch.Delete(noteKey(nil, key), nil)
+		w.err = w.batch.Delete(noteKey(key), nil)
 	default:
-		w.err = w.batch.Set(noteKey(nil, key), value, nil)
+		w.err = w.batch.Set(noteKey(key), value, nil)
 	}
 	return w.err
 }
@@ -39,7 +39,7 @@ func (g *Generation) PutNote(key, value []byte) error {
 	if len(key) > MaxNoteKey || len(value) > MaxNoteValue {
 		return fmt.Errorf("note with a key of %d and a value of %d bytes", len(key), len(value))
 	}
-	return classify("write note to "+g.path, g.db.Set(noteKey(nil, key), value, pebble.NoSync))
+	return classify("write note to "+g.path, g.db.Set(noteKey(key), value, pebble.NoSync))
 }
 
 // noteRecord is a note of a bulk commit.
