@@ -116,21 +116,10 @@ func (g *Generation) PruneStep(limit uint64, keyOf func(op []byte) (key []byte, 
 // pruneFrom fills the batch of a step and returns where the step ends: at the
 // end of a bundle.
 func (g *Generation) pruneFrom(b *pebble.Batch, from, limit uint64, keyOf func(op []byte) ([]byte, bool, error)) (next uint64, err error) {
-	var buf []byte
 	next = from
 	err = g.Bundles(from, limit, func(bundle *Bundle, i, j int) error {
-		for k := i; k < j; k++ {
-			key, ok, err := keyOf(bundle.At(k))
-			if err != nil {
-				return corrupt(g.path, "operation at location %d: %w", bundle.First+uint64(k), err)
-			}
-			if !ok {
-				continue
-			}
-			buf = appendIndexLocation(g.indexPrefix(buf[:0], key), bundle.First+uint64(k))
-			if err := b.Delete(buf, nil); err != nil {
-				return err
-			}
+		if err := g.deleteEntries(b, bundle, i, j, keyOf); err != nil {
+			return err
 		}
 		next = bundle.First + uint64(j)
 		if next-from >= pruneOperations || b.Len() >= pruneBytes {

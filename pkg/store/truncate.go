@@ -43,20 +43,9 @@ func (g *Generation) Truncate(state State, to uint64, keyOf func(op []byte) (key
 }
 
 func (g *Generation) truncateTo(b *pebble.Batch, end, lo uint64, keyOf func(op []byte) ([]byte, bool, error)) error {
-	var buf []byte
 	err := g.Bundles(lo, end, func(bundle *Bundle, i, j int) error {
-		for k := i; k < j; k++ {
-			key, ok, err := keyOf(bundle.At(k))
-			if err != nil {
-				return corrupt(g.path, "operation at location %d: %w", bundle.First+uint64(k), err)
-			}
-			if !ok {
-				continue
-			}
-			buf = appendIndexLocation(g.indexPrefix(buf[:0], key), bundle.First+uint64(k))
-			if err := b.Delete(buf, nil); err != nil {
-				return err
-			}
+		if err := g.deleteEntries(b, bundle, i, j, keyOf); err != nil {
+			return err
 		}
 		if i > 0 { // the bundle begins before: keep that part
 			var lengths []uint32
@@ -76,6 +65,26 @@ func (g *Generation) truncateTo(b *pebble.Batch, end, lo uint64, keyOf func(op [
 		return err
 	}
 	return deleteTiles(b, lo, end)
+}
+
+// deleteEntries deletes the index entries of the operations [i, j) of a bundle.
+func (g *Generation) deleteEntries(b *pebble.Batch, bundle *Bundle, i, j int, keyOf func(op []byte) ([]byte, bool, error)) error {
+	var buf []byte
+	for k := i; k < j; k++ {
+		loc := bundle.First + uint64(k)
+		key, ok, err := keyOf(bundle.At(k))
+		if err != nil {
+			return corrupt(g.path, "operation at location %d: %w", loc, err)
+		}
+		if !ok {
+			continue
+		}
+		buf = appendIndexLocation(g.indexPrefix(buf[:0], key), loc)
+		if err := b.Delete(buf, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Usage is the estimated disk space of each key space, in bytes, without what
