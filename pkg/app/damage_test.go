@@ -81,7 +81,9 @@ func (p *process) notReady() {
 	if _, body := p.get(metricsLine, "/metrics"); !strings.Contains(body, "\nproofsync_database_damaged 1\n") {
 		p.t.Error("the metric says nothing")
 	}
-	if n := p.lines(`msg="stored data is damaged"`) + p.lines(" stored data is damaged path="); n != 1 {
+	const said = " stored data is damaged path="
+	eventually(p.t, "a line that data is damaged", func() bool { return p.lines(said) > 0 })
+	if n := p.lines(said); n != 1 {
 		p.t.Errorf("%d lines say that data is damaged", n)
 	}
 }
