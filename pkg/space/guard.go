@@ -127,6 +127,12 @@ func (g *Guard) need(bytes uint64) error {
 		g.granted += bytes
 		return nil
 	}
+	if !g.low && bytes <= freshBytes {
+		// Small steps all come to this, one after the other: stopping and going
+		// on with every one that just fits would be a state that flickers.
+		g.low = true
+		g.say()
+	}
 	want := g.floor
 	if g.low {
 		want += g.floor / resumeAbove

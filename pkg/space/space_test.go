@@ -186,3 +186,23 @@ func TestBytesAreForPeople(t *testing.T) {
 		}
 	}
 }
+
+func TestSmallStepsDoNotFlicker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &volume{free: 100*mib + 1000}
+		g := newGuard(v, nil)
+		if err := g.Need(2000); err == nil {
+			t.Fatal("the floor was not left")
+		}
+		v.set(101 * mib) // that step would fit, and the one after it would not
+		time.Sleep(2 * freshFor)
+		if err := g.Need(2000); err == nil || !g.State().Paused {
+			t.Errorf("goes on for a moment: %v", err)
+		}
+		v.set(111 * mib)
+		time.Sleep(2 * freshFor)
+		if err := g.Need(2000); err != nil || g.State().Paused {
+			t.Errorf("does not go on: %v", err)
+		}
+	})
+}
