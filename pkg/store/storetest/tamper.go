@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -81,7 +82,8 @@ func WriteFile(tb testing.TB, fs store.FS, path string, data []byte) {
 		tb.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.Write(data); err != nil {
+	// Writing may change what it is given (vfs.File); data is the caller's.
+	if _, err := f.Write(slices.Clone(data)); err != nil {
 		tb.Fatal(err)
 	}
 }
