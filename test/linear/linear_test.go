@@ -29,7 +29,8 @@ const (
 	clients  = 8
 	duration = 1500 * time.Millisecond // and longer, if few calls were made
 	longest  = 8 * time.Second
-	enough   = 500 // calls
+	patience = time.Minute // with one call
+	enough   = 500         // calls
 	restarts = 4
 	token    = "a-token-of-some-length"
 )
@@ -41,6 +42,7 @@ type process struct {
 	handler atomic.Pointer[http.Handler] // nil: it is down
 	dying   atomic.Bool                  // answers do not get through any more
 	served  atomic.Uint64
+	work    sync.RWMutex // held by requests, as their views hold the directory
 
 	db     *database.DB
 	api    *api.API
@@ -54,13 +56,11 @@ func (p *process) start() {
 		Codec: operation.NewCodec(operation.Any, operation.Variable), CreateIfMissing: true,
 	})
 	if err != nil {
-		p.t.Error(err)
-		return
+		p.t.Fatal(err)
 	}
 	com, err := committer.New(p.db, committer.Options{})
 	if err != nil {
-		p.t.Error(err)
-		return
+		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.ran = cancel, make(chan error, 1)
@@ -79,24 +79,31 @@ func (p *process) stop() {
 	p.cancel()
 	err := <-p.ran
 	p.handler.Store(nil)
+	p.work.Lock()
+	defer p.work.Unlock()
 	if err := errors.Join(err, p.api.Shutdown(context.Background()), p.db.Close()); err != nil {
 		p.t.Error(err)
 	}
 }
 
 func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := p.handler.Load()
-	if h == nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
 	answer := httptest.NewRecorder()
-	(*h).ServeHTTP(answer, r)
+	p.answer(answer, r)
 	if p.dying.Load() || p.served.Add(1)%50 == 0 {
 		panic(http.ErrAbortHandler)
 	}
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes())
+}
+
+func (p *process) answer(w http.ResponseWriter, r *http.Request) {
+	p.work.RLock()
+	defer p.work.RUnlock()
+	if h := p.handler.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 // client makes calls one after the other.
@@ -135,10 +142,18 @@ func (a *answers) check(t *testing.T, newest, size uint64, root string) {
 	a.roots[size] = root
 }
 
-// send repeats a request until it has an answer that is one. Every batch has
-// an idempotency key, so that repeating it writes it once.
+// send repeats a request until it has an answer that is one, for a minute. Every
+// batch has an idempotency key, so that repeating it writes it once.
 func (c *client) send(method, path, key string, body []byte) (status int, answer []byte) {
-	for {
+	var last string
+	for begun := time.Now(); ; {
+		if c.t.Failed() {
+			return http.StatusServiceUnavailable, nil
+		}
+		if time.Since(begun) > patience {
+			c.t.Errorf("%s %s: no answer in %s; the last was %s", method, path, patience, last)
+			return http.StatusServiceUnavailable, nil
+		}
 		r, err := http.NewRequest(method, c.url+path, bytes.NewReader(body))
 		if err != nil {
 			c.t.Fatal(err)
@@ -155,6 +170,9 @@ func (c *client) send(method, path, key string, body []byte) (status int, answer
 			if err == nil && resp.StatusCode < 500 {
 				return resp.StatusCode, answer
 			}
+			last = fmt.Sprintf("%d %s", resp.StatusCode, answer)
+		} else {
+			last = err.Error()
 		}
 		time.Sleep(time.Millisecond)
 	}
