@@ -2,7 +2,7 @@
 # Everything here is one command of the Go tool, or a script in .ci.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt fuzz bench interop demo docs image sbom sign e2e ci clean
+.PHONY: help build test race lint vuln fmt fuzz bench interop demo docs image sbom sign e2e ci clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ race: ## all tests with the race detector
 
 lint: ## what .golangci.yml asks for
 	"$$(.ci/tools golangci-lint)" run
+
+vuln: ## known vulnerabilities of what the programs call (asks vuln.go.dev)
+	"$$(.ci/tools govulncheck)" ./...
 
 fmt: ## format, imports in order
 	"$$(.ci/tools golangci-lint)" fmt
