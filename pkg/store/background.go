@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -47,6 +48,9 @@ func (b *background) ended(err error) {
 // failed is called for every failure. Damaged data does not end the process:
 // the rest can be read, and starting again would not help.
 func (b *background) failed(err error) {
+	if errors.Is(err, errNotNow) {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failures == 0 || time.Since(b.reported) > backgroundReport {

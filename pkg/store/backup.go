@@ -83,8 +83,8 @@ func (g *Generation) frozen() (path string, release func() error, err error) {
 
 // stateAt reads the state of a generation that nobody has open.
 func (d *Dir) stateAt(path string) (s State, err error) {
-	o := d.pebbleOptions(path)
-	o.FS, o.ReadOnly, o.ErrorIfNotExists = d.opts.FS, true, true
+	o := d.pebbleOptions(path, d.opts.FS)
+	o.ReadOnly, o.ErrorIfNotExists = true, true
 	db, err := pebble.Open(path, o)
 	if err != nil {
 		return s, classify("open "+path, err)

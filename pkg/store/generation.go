@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
@@ -23,6 +24,7 @@ type Generation struct {
 	path   string
 	opSize int
 	db     *pebble.DB
+	fs     *pebbleFS
 	opts   *pebble.Options
 
 	// commit is held while a batch with the state record is made and applied:
@@ -43,9 +45,9 @@ type Generation struct {
 // pebble that knows it, and raising it is a decision.
 const pebbleFormat = pebble.FormatTableFormatV6
 
-func (d *Dir) pebbleOptions(path string) *pebble.Options {
+func (d *Dir) pebbleOptions(path string, fs vfs.FS) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          &pebbleFS{FS: d.fs, d: d, path: path},
+		FS:                          fs,
 		Cache:                       d.cache,
 		FormatMajorVersion:          pebbleFormat,
 		ReadOnly:                    d.opts.ReadOnly,
@@ -131,9 +133,10 @@ func (d *Dir) openGeneration(n uint64, readOnly bool) (*Generation, error) {
 
 func (d *Dir) generationAt(n uint64) *Generation {
 	path := d.join(generationName(n))
+	fs := &pebbleFS{FS: d.fs, d: d, path: path}
 	return &Generation{
-		dir: d, number: n, path: path,
-		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(path),
+		dir: d, number: n, path: path, fs: fs,
+		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(path, fs),
 		tidier: tidier{least: tidyBytes, busy: quietBytes},
 	}
 }
@@ -144,6 +147,7 @@ func (g *Generation) openPebble() error {
 		return g.openError(err)
 	}
 	g.db = db
+	g.fs.merging.Store(true)
 	g.dir.opened.add(g)
 	return nil
 }
@@ -213,6 +217,7 @@ func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
 // Memtables are written out, so that the next open has no log to replay.
 func (g *Generation) Close() error {
 	g.dir.opened.remove(g)
+	g.fs.merging.Store(false)
 	g.tidier.close()
 	closeReaders(g.readers.close())
 	var err error

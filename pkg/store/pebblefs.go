@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 
@@ -20,7 +21,16 @@ type pebbleFS struct {
 	d       *Dir
 	path    string // of the generation; what is written elsewhere may fail
 	running atomic.Bool
+	merging atomic.Bool // tables may be merged; see errNotNow
 }
+
+// errNotNow ends a merge of tables while a generation is opened or closed. pebble
+// waits for every merge then, which takes seconds where much was loaded; what
+// it does not get done it takes up again.
+var errNotNow = errors.New("no tables are merged while a generation is opened or closed")
+
+// mergeCategory is how pebble calls what it writes while it merges tables.
+const mergeCategory = "pebble-compaction"
 
 // fatalIf ends the process if what pebble cannot do without has failed.
 func (f *pebbleFS) fatalIf(name string, err error) error {
@@ -43,8 +53,18 @@ func (f *pebbleFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 			return nil, f.fatalIf(name, err)
 		}
 	}
+	if c != mergeCategory {
+		file, err := f.FS.Create(name, c)
+		return f.made(name, file, err)
+	}
+	if !f.merging.Load() {
+		return nil, errNotNow
+	}
 	file, err := f.FS.Create(name, c)
-	return f.made(name, file, err)
+	if err != nil {
+		return nil, err
+	}
+	return mergedFile{file, f}, nil
 }
 
 // ReuseForWrite takes an old log for a new one.
@@ -101,6 +121,19 @@ func (f *pebbleFS) Remove(name string) error {
 
 // Unwrap returns the file system below.
 func (f *pebbleFS) Unwrap() vfs.FS { return f.FS }
+
+// mergedFile is a table that others are merged into.
+type mergedFile struct {
+	vfs.File
+	f *pebbleFS
+}
+
+func (m mergedFile) Write(b []byte) (int, error) {
+	if !m.f.merging.Load() {
+		return 0, errNotNow
+	}
+	return m.File.Write(b)
+}
 
 // pebbleDir is a directory of pebble's.
 type pebbleDir struct {

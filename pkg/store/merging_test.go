@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// mergeFS lets merges of tables get as far as their first block, and no further
+// before it is told.
+type mergeFS struct {
+	FS
+	blocks  atomic.Int32
+	reached chan struct{} // closed at the first block
+	resume  chan struct{}
+}
+
+func (f *mergeFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err == nil && c == mergeCategory {
+		return &slowFile{file, f}, nil
+	}
+	return file, err
+}
+
+type slowFile struct {
+	vfs.File
+	f *mergeFS
+}
+
+func (s *slowFile) Write(b []byte) (int, error) {
+	if s.f.blocks.Add(1) == 1 {
+		close(s.f.reached)
+	}
+	<-s.f.resume
+	return s.File.Write(b)
+}
+
+// layered is a log whose tables lie over each other, and would be merged.
+func layered(t *testing.T, d *Dir) *log {
+	l := newLog(t, d, fixedIdentity)
+	l.g.tidier.closed = true
+	l.g.fs.merging.Store(false)
+	for range 8 {
+		l.append(512, bulkOperations)
+		l.commit(true)
+	}
+	if n := l.g.Metrics().ReadAmp(); n < 4 {
+		t.Fatalf("%d layers: there is nothing to be merged", n)
+	}
+	return l
+}
+
+func TestClosingEndsMergesUnderWay(t *testing.T) {
+	fs := &mergeFS{FS: MemFS(), reached: make(chan struct{}), resume: make(chan struct{})}
+	d := openDir(t, fs, fixedIdentity)
+	defer d.Close()
+	l := layered(t, d)
+	l.g.fs.merging.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	merged := make(chan error, 1)
+	go func() { merged <- l.g.db.Compact(ctx, []byte{0}, []byte{255}, false) }()
+	<-fs.reached
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		l.close()
+	}()
+	for end := time.Now().Add(10 * time.Second); l.g.fs.merging.Load() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	close(fs.resume) // the rest of the table is refused, not written
+	<-closed
+	cancel()
+	if err := <-merged; err == nil || fs.blocks.Load() > 1 {
+		t.Errorf("the merge went on for %d blocks: %v", fs.blocks.Load(), err)
+	}
+	g, err := d.OpenGeneration(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = continueLog(t, g, fixedIdentity)
+	defer l.close()
+	l.verify()
+}
+
+func TestMergingBeginsWhenTheGenerationIsOpen(t *testing.T) {
+	d := openDir(t, MemFS(), fixedIdentity)
+	defer d.Close()
+	layered(t, d).close()
+	g, err := d.OpenGeneration(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := continueLog(t, g, fixedIdentity)
+	defer l.close()
+	for end := time.Now().Add(20 * time.Second); g.Metrics().ReadAmp() > 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d layers stay", g.Metrics().ReadAmp())
+		}
+	}
+	l.verify()
+}
