@@ -127,6 +127,7 @@ func groups() []group {
 	return []group{
 		{"data", "Read and write", []*cobra.Command{newGet(), newList(), newPut(), newDelete(), newImport(), newExport(), newWatch(), newLog(), newVerify()}},
 		{"operate", "Operate", []*cobra.Command{newStatus(), newInspect(), newFsck(), newDiff(), newBackup(), newRestore(), newObserve(), newCompare()}},
+		{"trust", "Trust signatures", []*cobra.Command{newKeys()}},
 		{"try", "Try it", []*cobra.Command{newDemo(), newBench()}},
 	}
 }

@@ -42,6 +42,11 @@ type Options struct {
 	// batch, by several goroutines. nil: writes only come through Local.
 	Token func(presented string) bool
 
+	// Checkpoint returns the newest signed checkpoint that so many parties have
+	// signed, at least 1; nil: there is none. It is called on every request for it
+	// and must not block. nil: there never is one.
+	Checkpoint func(parties int) []byte
+
 	Limits Limits
 	// CORSOrigins are the web origins whose pages may use the API, "*" is any;
 	// none by default.

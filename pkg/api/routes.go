@@ -44,6 +44,7 @@ func (a *API) register() {
 	} {
 		a.mux.Handle(path, a.add(&route{path: path, methods: get(h)}, true))
 	}
+	a.mux.Handle("/v1/checkpoint", a.add(&route{path: "/v1/checkpoint", methods: get(a.checkpoint)}, false))
 	a.mux.Handle("/v1/watch", a.add(&route{path: "/v1/watch", methods: get(plain(a.watch)), stream: true}, false))
 	a.mux.Handle("/v1/batches", a.add(&route{
 		path: "/v1/batches", methods: map[string]handler{http.MethodPost: plain(a.batches)}, writes: true,

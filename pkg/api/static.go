@@ -22,6 +22,7 @@ var indexDocument = []byte(`{
   "links": {
     "openapi": "/v1/openapi.json",
     "status": "/v1/status",
+    "checkpoint": "/v1/checkpoint",
     "keys": "/v1/keys",
     "operations": "/v1/operations",
     "commits": "/v1/commits",

@@ -19,6 +19,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/generator"
+	"github.com/proofsync/proofsync/pkg/notary"
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/store"
 	"github.com/proofsync/proofsync/pkg/telemetry"
@@ -47,7 +48,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 			r := &report{role: document.RoleServer, cfg: &cfg.Common, status: s.status, storage: s.storage, started: time.Now()}
 			lc.Append((&web{
 				cfg: &cfg.HTTP, port: p, storage: s.storage, reg: s.reg, exits: s.exits, status: r.server,
-				more: s.offerWrites,
+				more: s.offer,
 			}).hook())
 		}),
 		retain(&cfg.Common),
@@ -89,6 +90,7 @@ type serving struct {
 	server  *serve.Server
 	gen     *generator.Generator
 	batches *committer.Committer
+	notary  *notary.Notary // nil: commits are not signed
 	serves  tasks
 	commits tasks
 	writes  tasks
@@ -130,13 +132,19 @@ func (s *serving) start(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.notary, err = newNotary(s.cfg, s.storage.DB, s.reg, s.exits); err != nil {
+		return err
+	}
 	s.writes.start("writer", s.write, s.failed)
 	return nil
 }
 
-// offerWrites opens the API for batches: to everybody who has the token, and
-// through the socket to those who may open it.
-func (s *serving) offerWrites(o *api.Options) error {
+// offer adds to the API what only a server has: checkpoints, and batches, which
+// everybody may write who has the token or may open the socket.
+func (s *serving) offer(o *api.Options) error {
+	if s.notary != nil {
+		o.Checkpoint = s.notary.Note
+	}
 	o.Committer = s.batches
 	o.Limits.BodyBytes = int64(s.cfg.MaxBody)
 	if s.cfg.WriteTokenFile == "" {
@@ -203,6 +211,9 @@ func (s *serving) serve(context.Context) error {
 	s.exits.Log.Info("database ready", "op_count", v.Size(), "root", v.Root())
 	v.Close()
 	s.serves.start("sync server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) }, s.exits.failed)
+	if s.notary != nil {
+		s.serves.start("notary", s.notary.Run, s.exits.failed)
+	}
 	s.commits.start("batches", s.batches.Run, s.failed) // those that came before have waited
 	s.status.traffic.set(holds)
 	msg := "server listening and continuously adding operations"

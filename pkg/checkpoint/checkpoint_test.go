@@ -432,3 +432,19 @@ func BenchmarkVerifyQuorumOf5(b *testing.B) {
 func noteKey(name string, public []byte) (string, error) {
 	return note.NewEd25519VerifierKey(name, public)
 }
+
+func TestThePublicKeyFollowsFromThePrivateOne(t *testing.T) {
+	private, public, err := GenerateKey("writer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := PublicKey(" " + private + "\n")
+	if err != nil || k.String() != public {
+		t.Errorf("%v, %v, want %s", k, err, public)
+	}
+	for _, bad := range []string{"", public, private[:len(private)-4]} {
+		if _, err := PublicKey(bad); err == nil || strings.Contains(err.Error(), "PRIVATE+KEY+writer") {
+			t.Errorf("of %q: %v", bad, err)
+		}
+	}
+}

@@ -59,14 +59,37 @@ func (k Key) String() string { return k.text }
 // something that has it.
 type Signer = note.Signer
 
+var errPrivate = errors.New("private key: PRIVATE+KEY+NAME+HASH+BASE64 of an Ed25519 key expected")
+
 // ParseSigner reads a private key, PRIVATE+KEY+NAME+HASH+BASE64. Spaces around it
 // do not count. The key is not in the error.
 func ParseSigner(s string) (Signer, error) {
 	signer, err := note.NewSigner(strings.TrimSpace(s))
 	if err != nil {
-		return nil, errors.New("private key: PRIVATE+KEY+NAME+HASH+BASE64 of an Ed25519 key expected")
+		return nil, errPrivate
 	}
 	return signer, nil
+}
+
+// PublicKey is the public key of a private one in the form that ParseSigner reads.
+// The private key is not in the error.
+func PublicKey(private string) (Key, error) {
+	signer, err := ParseSigner(private)
+	if err != nil {
+		return Key{}, err
+	}
+	parts := strings.SplitN(strings.TrimSpace(private), "+", 5)
+	// One byte for the algorithm, which ParseSigner has found to be Ed25519, and the seed.
+	seed, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
+	if err != nil || len(seed) != 1+ed25519.SeedSize {
+		return Key{}, errPrivate
+	}
+	public := ed25519.NewKeyFromSeed(seed[1:])[ed25519.SeedSize:]
+	text, err := note.NewEd25519VerifierKey(signer.Name(), ed25519.PublicKey(public))
+	if err != nil {
+		return Key{}, errPrivate
+	}
+	return ParseKey(text)
 }
 
 // GenerateKey makes a pair of keys in the forms that ParseSigner and ParseKey read.

@@ -168,3 +168,37 @@ func (o *Origins) String() string { return strings.Join(*o, ",") }
 
 // Accepts implements value.
 func (o *Origins) Accepts() string { return "http(s)://host[:port] without a path, or *" }
+
+// URLs is a list of addresses of HTTP servers.
+type URLs []string
+
+func (l *URLs) reset() { *l = nil }
+
+// UnmarshalText implements value: addresses separated by commas.
+func (l *URLs) UnmarshalText(text []byte) error {
+	l.reset()
+	if len(text) == 0 {
+		return nil
+	}
+	return l.appendText(string(text))
+}
+
+// appendText adds one address or several separated by commas.
+func (l *URLs) appendText(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimRight(strings.TrimSpace(one), "/")
+		u, err := url.Parse(one)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return errNotAccepted
+		}
+		if !slices.Contains(*l, one) {
+			*l = append(*l, one)
+		}
+	}
+	return nil
+}
+
+func (l *URLs) String() string { return strings.Join(*l, ",") }
+
+// Accepts implements value.
+func (l *URLs) Accepts() string { return "http(s)://host[:port], separated by commas" }

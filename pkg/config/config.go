@@ -17,7 +17,10 @@
 //	desc             one sentence for help and documentation
 package config
 
-import "github.com/proofsync/proofsync/pkg/operation"
+import (
+	"github.com/proofsync/proofsync/pkg/checkpoint"
+	"github.com/proofsync/proofsync/pkg/operation"
+)
 
 // Prefix starts the name of every variable, followed by an underscore.
 const Prefix = "PROOFSYNC"
@@ -70,6 +73,11 @@ type Server struct {
 	Import            Paths        `env:"IMPORT" envconfig:"IMPORT" default:"" flag:"import" desc:"file or directory to import before operations are generated (JSON Lines, CSV, directory tree; - is standard input); repeat the flag, or separate paths by commas in the variable"`
 	FloorPolicy       FloorPolicy  `env:"FLOOR_POLICY" envconfig:"FLOOR_POLICY" default:"keep" flag:"floor-policy" desc:"inactivity floor of immutable commits: keep leaves it where it is, retain:N keeps the newest N operations above it"`
 	Epoch             Count        `env:"EPOCH" envconfig:"EPOCH" default:"0" flag:"epoch" desc:"epoch to record in the storage directory: one more than before, for a writer that came back without commits it had acknowledged, as from a backup; it never goes down; 0 keeps the recorded one"`
+	CheckpointKeyFile Path         `env:"CHECKPOINT_KEY_FILE" envconfig:"CHECKPOINT_KEY_FILE" default:"" flag:"checkpoint-key-file" desc:"file with the private keys that sign every published commit, one in a line, all of which sign; read again when it changes; needs --checkpoint-origin; proofsync keys checkpoint makes one"`
+	CheckpointSigner  Text         `env:"CHECKPOINT_SIGNER_COMMAND" envconfig:"CHECKPOINT_SIGNER_COMMAND" default:"" flag:"checkpoint-signer-command" desc:"program that signs in place of a key file: it reads the text of a checkpoint and prints the signed note, or its signature lines, within 10 seconds; split at spaces, no shell"`
+	CheckpointOrigin  Text         `env:"CHECKPOINT_ORIGIN" envconfig:"CHECKPOINT_ORIGIN" default:"" flag:"checkpoint-origin" desc:"name of the log in its checkpoints, such as example.org/orders; no two logs may share one"`
+	CheckpointWitness URLs         `env:"CHECKPOINT_WITNESS" envconfig:"CHECKPOINT_WITNESS" default:"" flag:"checkpoint-witness" desc:"witnesses to send every checkpoint to for their signatures, http(s)://host:port; repeat the flag or separate by commas"`
+	MaxTargetAge      Duration     `env:"MAX_TARGET_AGE" envconfig:"MAX_TARGET_AGE" default:"1h" flag:"max-target-age" min:"3s" desc:"how old a checkpoint may be for clients: the newest commit is signed again every third of it"`
 	MaxOpsPerResponse Count        `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
 	MaxConnections    Count        `env:"MAX_CONNECTIONS" envconfig:"MAX_CONNECTIONS" default:"1024" flag:"max-connections" min:"1" max:"1000000" desc:"most connections at once; the next one takes the place of an idle one, or is closed"`
 	MaxConnsPerHost   Count        `env:"MAX_CONNECTIONS_PER_HOST" envconfig:"MAX_CONNECTIONS_PER_HOST" default:"256" flag:"max-connections-per-host" max:"1000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit, for servers behind a proxy that hides the addresses"`
@@ -112,8 +120,32 @@ type Tool struct {
 	Output    Text `env:"OUTPUT" envconfig:"OUTPUT" default:"" flag:"output" desc:"form of results: table for people, json for programs"`
 }
 
-// Validate checks the bounds of every field. The error is a *UsageError.
-func (s *Server) Validate() error { return checkBounds(s) }
+// Validate checks the bounds of every field and that they fit together. The error is a *UsageError.
+func (s *Server) Validate() error {
+	if err := checkBounds(s); err != nil {
+		return err
+	}
+	wrong := func(flag, value, reason string) error {
+		return &UsageError{Name: nameOf(s, flag), Value: value, Reason: reason}
+	}
+	signs := s.CheckpointKeyFile != "" || s.CheckpointSigner != ""
+	switch {
+	case s.CheckpointKeyFile != "" && s.CheckpointSigner != "":
+		return wrong("checkpoint-signer-command", string(s.CheckpointSigner), "takes the place of --checkpoint-key-file: one of them expected")
+	case signs && s.CheckpointOrigin == "":
+		return wrong("checkpoint-origin", "", "is missing: what is signed has to name the log, such as example.org/orders")
+	case !signs && s.CheckpointOrigin != "":
+		return wrong("checkpoint-origin", string(s.CheckpointOrigin), "needs --checkpoint-key-file or --checkpoint-signer-command")
+	case !signs && len(s.CheckpointWitness) > 0:
+		return wrong("checkpoint-witness", s.CheckpointWitness.String(), "needs --checkpoint-key-file or --checkpoint-signer-command")
+	}
+	if s.CheckpointOrigin != "" {
+		if err := checkpoint.CheckOrigin(string(s.CheckpointOrigin)); err != nil {
+			return wrong("checkpoint-origin", "", err.Error())
+		}
+	}
+	return nil
+}
 
 // Validate checks the bounds of every field and that they fit together. The error is a *UsageError.
 func (c *Client) Validate() error {

@@ -194,6 +194,7 @@ func TestBothEnvironmentReadersReadTheStructsAlike(t *testing.T) {
 		reflect.TypeFor[*LogFormat](): "json", reflect.TypeFor[*LogLevel](): "warn", reflect.TypeFor[*OnFork](): "rebuild",
 		reflect.TypeFor[*OnCorruption](): "halt", reflect.TypeFor[*FreeBytes](): "5MiB",
 		reflect.TypeFor[*ReadyPolicy](): "max-lag", reflect.TypeFor[*FloorPolicy](): "retain:9", reflect.TypeFor[*Retain](): "30d",
+		reflect.TypeFor[*Text](): "x", reflect.TypeFor[*URLs](): "http://a:1,https://b",
 		reflect.TypeFor[*OptionalPort](): "off", reflect.TypeFor[*Origins](): "https://a.example,*",
 	}
 	for _, zero := range []any{new(Server), new(Client)} {

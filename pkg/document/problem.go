@@ -21,6 +21,7 @@ const (
 	CodeUnauthorized     Code = "unauthorized"         // 401
 	CodeWritesDisabled   Code = "writes_disabled"      // 403: this process takes no writes
 	CodeNotFound         Code = "not_found"            // 404: no such path
+	CodeNoCheckpoint     Code = "no_checkpoint"        // 404: nothing is signed here, or not yet
 	CodeKeyNotFound      Code = "key_not_found"        // 404: the key has no value under the root named
 	CodeMethodNotAllowed Code = "method_not_allowed"   // 405
 	CodeNotText          Code = "not_text"             // 406: bytes=utf8 was asked for what is no text
@@ -48,6 +49,7 @@ var statuses = map[Code]int{
 	CodeInvalidValue: http.StatusBadRequest, CodeDuplicateKey: http.StatusBadRequest,
 	CodeUnauthorized: http.StatusUnauthorized, CodeWritesDisabled: http.StatusForbidden,
 	CodeNotFound: http.StatusNotFound, CodeKeyNotFound: http.StatusNotFound,
+	CodeNoCheckpoint:     http.StatusNotFound,
 	CodeMethodNotAllowed: http.StatusMethodNotAllowed,
 	CodeNotText:          http.StatusNotAcceptable, CodeNotAcceptable: http.StatusNotAcceptable,
 	CodeTimeout: http.StatusRequestTimeout, CodePrecondition: http.StatusPreconditionFailed,

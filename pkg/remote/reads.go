@@ -3,7 +3,10 @@ package remote
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
+	"mime"
+	"net/http"
 	"net/url"
 
 	"github.com/proofsync/proofsync/pkg/document"
@@ -17,6 +20,47 @@ func (c *Client) Status(ctx context.Context) (*document.Status, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// maxNote bounds a checkpoint, in bytes.
+const maxNote = 64 << 10
+
+// Checkpoint reads the newest signed checkpoint that so many parties have signed,
+// at least one: a signed note, of which nothing was checked. That there is none is
+// a *document.Problem of the code no_checkpoint.
+func (c *Client) Checkpoint(ctx context.Context, parties int) ([]byte, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	p := c.parameters()
+	p.Values = make(url.Values) // nothing in it is written in another form
+	if parties > 1 {
+		p.number("signatures", uint64(parties))
+	}
+	path, err := p.path("/v1/checkpoint")
+	if err != nil {
+		return nil, err
+	}
+	req, err := c.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "text/plain, "+document.ProblemType)
+	resp, err := c.send(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxNote+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: answer broken off: %w", c.name, err)
+	}
+	if len(body) > maxNote {
+		return nil, fmt.Errorf("%s: %w: more than %d bytes", c.name, ErrTooLarge, maxNote)
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/plain" {
+		return nil, fmt.Errorf("%s: %w: of type %.80q: %s", c.name, ErrAnswer, kind, snippet(body))
+	}
+	return body, nil
 }
 
 // GetOptions say how a key is read.

@@ -2,7 +2,7 @@
 // HTTP API: that of a server, of a client (a verified replica), or of either
 // through the unix socket in its storage directory.
 //
-//	Client --GET--> Status, Get, List, Operations, Commits
+//	Client --GET--> Status, Checkpoint, Get, List, Operations, Commits
 //	       --GET, server-sent events--> Watch (resumes by itself)
 //	       --POST--> Apply, Put, Delete (one idempotency key however often they are sent)
 //
