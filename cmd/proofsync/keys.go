@@ -14,11 +14,13 @@ import (
 
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "make keys",
-		Long:  "Make the keys that servers, witnesses and replicas need.",
-		Args:  noCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "keys",
+		Short:   "make keys",
+		Long:    "Make the keys that servers, witnesses and replicas need.",
+		Example: "  proofsync keys checkpoint --name example.org/orders --out writer.key > writer.pub",
+
+		Args: noCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newKeysCheckpoint())
 	return cmd

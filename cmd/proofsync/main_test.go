@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": scriptStart, "stop": scriptStop, "await": scriptAwait, "socket": scriptSocket,
-			"flip": scriptFlip,
+			"flip": scriptFlip, "exits": scriptExits, "until": scriptUntil, "keys": scriptKeys, "append": scriptAppend, "post": scriptPost,
 			// hold DIR keeps a database of any/fixed open until the script ends.
 			"hold": func(ts *testscript.TestScript, _ bool, args []string) {
 				db, err := database.Open(ts.MkAbs(args[0]), database.Options{Codec: operation.NewCodec(operation.Any, operation.Fixed)})

@@ -28,6 +28,15 @@ type streams struct {
 	out, err io.Writer
 }
 
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
 // usageError is an error in the arguments.
 type usageError struct{ err error }
 
@@ -66,6 +75,9 @@ func run(args []string, std streams) int {
 	fmt.Fprintf(std.err, "proofsync: %s\n", line(strings.ReplaceAll(err.Error(), "\n", `\n`)))
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
+	}
+	if special, ok := errors.AsType[*exitError](err); ok {
+		return special.code
 	}
 	return exitFailure
 }
@@ -127,7 +139,7 @@ func groups() []group {
 	return []group{
 		{"data", "Read and write", []*cobra.Command{newGet(), newList(), newPut(), newDelete(), newImport(), newExport(), newWatch(), newLog(), newVerify()}},
 		{"operate", "Operate", []*cobra.Command{newStatus(), newInspect(), newFsck(), newDiff(), newBackup(), newRestore(), newObserve(), newCompare()}},
-		{"trust", "Trust signatures", []*cobra.Command{newKeys()}},
+		{"trust", "Trust signatures", []*cobra.Command{newKeys(), newCheckpoint(), newWitness()}},
 		{"try", "Try it", []*cobra.Command{newDemo(), newBench()}},
 	}
 }

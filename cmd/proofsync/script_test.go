@@ -4,10 +4,13 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -148,4 +151,94 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	// Another file: this one may have other names.
 	ts.Check(os.Remove(largest))
 	ts.Check(os.WriteFile(largest, data, 0o600))
+}
+
+// scriptExits is
+//
+//	exits CODE PROGRAM [ARG...]
+//
+// It runs a program, which has to end with that exit code.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARG...]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// scriptUntil is
+//
+//	[!] until PROGRAM [ARG...]
+//
+// It runs a program again and again, until it succeeds, or fails.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 {
+		ts.Fatalf("usage: [!] until PROGRAM [ARG...]")
+	}
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = ts.Exec(args[0], args[1:]...); (err != nil) == neg {
+			return
+		}
+	}
+	ts.Fatalf("never: %v", err)
+}
+
+// scriptKeys is
+//
+//	keys VAR FILE
+//
+// It sets a variable to the one line of a file.
+func scriptKeys(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keys VAR FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// scriptAppend is
+//
+//	append FILE OTHER
+//
+// It adds what is in another file to a file.
+func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: append FILE OTHER")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile(args[0])+ts.ReadFile(args[1])), 0o600))
+}
+
+// scriptPost is
+//
+//	post FILE URL STATUS ANSWER
+//
+// It sends a file, or asks with GET for "-", and keeps the answer in a file.
+func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: post FILE URL STATUS ANSWER")
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	var res *http.Response
+	var err error
+	if args[0] == "-" {
+		res, err = client.Get(args[1])
+	} else {
+		res, err = client.Post(args[1], "text/plain", strings.NewReader(ts.ReadFile(args[0])))
+	}
+	ts.Check(err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), body, 0o600))
+	if strconv.Itoa(res.StatusCode) != args[2] {
+		ts.Fatalf("%s, want %s: %s", res.Status, args[2], body)
+	}
 }

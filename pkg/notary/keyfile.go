@@ -73,6 +73,16 @@ func (f *KeyFile) Sign(_ context.Context, c checkpoint.Checkpoint) ([]byte, erro
 	return signed, nil
 }
 
+// Cosign adds signatures to a note that somebody else has made, which it does not
+// check. Like Sign it is used by one goroutine at a time.
+func (f *KeyFile) Cosign(signed []byte) ([]byte, error) {
+	f.look()
+	return checkpoint.Cosign(signed, f.keys.Signers...)
+}
+
+// Public are the public keys of those in use.
+func (f *KeyFile) Public() []checkpoint.Key { return f.keys.Public }
+
 // Renewed implements Signer.
 func (f *KeyFile) Renewed() bool {
 	f.look()

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/proofsync/proofsync/pkg/checkpoint"
+	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/notary"
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/source"
+	"github.com/proofsync/proofsync/pkg/telemetry"
+	"github.com/proofsync/proofsync/pkg/witness"
+)
+
+// witnessing are the flags of witness.
+type witnessing struct {
+	trustedKeys
+	logging
+	keyFile, origin, state, listen, first string
+	servers                               []string
+	firstUse                              bool
+	maxAge                                time.Duration
+}
+
+func newWitness() *cobra.Command {
+	var w witnessing
+	cmd := &cobra.Command{
+		Use:   "witness --key-file FILE --origin ORIGIN --trusted-key KEY... --server HOST:PORT... --state FILE [--first NOTE | --first-use]",
+		Short: "cosign the checkpoints of a writer, as long as they are of one history",
+		Long: `Run a witness: it takes checkpoints over HTTP (POST /v1/cosign, which server sends
+to --checkpoint-witness) and returns them with its signature, if they continue the
+last one it has signed. That is proven by operations from the sync port of any
+server or replica, which need not be trusted.
+
+What it signs is stored in --state before anybody sees it. The state belongs to the
+key: never run two witnesses with one key, and never go back to an old copy of it.
+A new witness needs to know where to begin: --first is a checkpoint that its first
+one has to continue, --first-use believes the first that comes.
+
+A checkpoint that contradicts what was signed is refused, logged, and kept beside
+the state with what proves it (FILE.fork-*). One of a higher epoch is signed, since
+the writer's key says so, and logged as an error for people to look at.
+
+The last checkpoint signed is answered at GET /v1/checkpoint, and /livez, /readyz
+and /metrics are on the same port.`,
+		Example: `  proofsync keys checkpoint --name witness.example.org/1 --out witness.key
+  proofsync witness --key-file witness.key --origin example.org/orders --trusted-key "$(cat writer.pub)" \
+    --server 10.0.0.7:8080 --state ./witness.state --listen 0.0.0.0:8083 --first note`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return w.run(cmd) },
+	}
+	f := cmd.Flags()
+	keyFileFlag(cmd, &w.keyFile)
+	w.trustedKeys.register(cmd, "public key of the writer, whose checkpoints are signed")
+	f.StringVar(&w.origin, "origin", "", "the log that is witnessed, such as example.org/orders")
+	f.StringSliceVarP(&w.servers, "server", "s", nil, "where proofs come from: host:port of the sync protocol; repeat for several")
+	f.StringVar(&w.state, "state", "", "file with the last checkpoint that was signed")
+	f.StringVar(&w.listen, "listen", "127.0.0.1:8083", "address to listen on; port 0 picks a free one and logs it")
+	f.StringVar(&w.first, "first", "", "with a new state, a file with the checkpoint that the first one has to continue")
+	f.BoolVar(&w.firstUse, "first-use", false, "with a new state, believe the first checkpoint that comes")
+	f.DurationVar(&w.maxAge, "max-target-age", time.Hour, "how old a checkpoint may be when it comes")
+	w.logging.register(cmd, "info")
+	return cmd
+}
+
+func (w *witnessing) check() error {
+	switch {
+	case w.keyFile == "":
+		return &usageError{errNoKeyFile}
+	case len(w.given) == 0:
+		return usagef("--trusted-key is missing: the public key of the writer")
+	case len(w.servers) == 0:
+		return usagef("--server is missing: host:port of the sync protocol, where proofs come from")
+	case w.state == "":
+		return usagef("--state is missing: the file in which the witness keeps what it has signed")
+	case w.first != "" && w.firstUse:
+		return usagef("--first and --first-use exclude each other")
+	case w.maxAge <= 0:
+		return usagef("--max-target-age %s: more than 0s expected", w.maxAge)
+	}
+	if err := checkpoint.CheckOrigin(w.origin); err != nil {
+		return usagef("--origin: %w", err)
+	}
+	return nil
+}
+
+func (w *witnessing) run(cmd *cobra.Command) (err error) {
+	if err := w.check(); err != nil {
+		return err
+	}
+	log, err := w.logger(cmd)
+	if err != nil {
+		return err
+	}
+	trusted, err := w.keys()
+	if err != nil {
+		return err
+	}
+	keys, err := notary.OpenKeyFile(w.keyFile, log, nil)
+	if err != nil {
+		return err
+	}
+	state, err := witness.OpenState(w.state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	// How operations are written is said by each request.
+	pool, err := openSources(cmd, w.servers, operation.Codec{}, log)
+	if err != nil {
+		return err
+	}
+	defer pool.Close() //nolint:errcheck // nothing is lost with its connections
+	reg := telemetry.NewRegistry(telemetry.Build())
+	o := witness.Options{
+		Origin: w.origin, Keys: trusted, Own: keys.Public(), Cosign: keys.Cosign, State: state, Source: pool,
+		FirstUse: w.firstUse, MaxAge: w.maxAge, Logger: log, Metrics: witness.NewMetrics(reg),
+	}
+	if w.first != "" {
+		if o.First, err = os.ReadFile(w.first); err != nil {
+			return err
+		}
+	}
+	wit, err := witness.New(o)
+	if errors.Is(err, witness.ErrNoFirst) {
+		return usagef("%w: --first or --first-use expected", err)
+	}
+	if err != nil {
+		return err
+	}
+	return listenAndServe(cmd.Context(), w.listen, wit.Handler(reg), log)
+}
+
+// stopTime is how long requests have to be answered when the process ends.
+const stopTime = 5 * time.Second
+
+// listenAndServe answers until the context ends.
+func listenAndServe(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	log.Info("witness listening", "addr", l.Addr().String())
+	s := witness.NewServer(h, log)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	err = s.Shutdown(stop)
+	if err != nil {
+		err = errors.Join(err, s.Close())
+	}
+	<-done //nolint:errcheck // it says that it was stopped
+	log.Info("witness stopped")
+	return err
+}
+
+// openSources is where operations and proofs come from; the caller closes it.
+func openSources(cmd *cobra.Command, servers []string, c operation.Codec, log *slog.Logger) (*source.Pool, error) {
+	var addresses config.Addresses
+	for _, one := range servers {
+		var parsed config.Addresses
+		if err := parsed.UnmarshalText([]byte(one)); err != nil {
+			return nil, usagef("%s %.100q: %s expected", origin(cmd, "server"), one, parsed.Accepts())
+		}
+		addresses = append(addresses, parsed...)
+	}
+	var peers []source.Source
+	for _, address := range addresses {
+		peers = append(peers, source.NewPeer(address, source.PeerOptions{Codec: c, Logger: log}))
+	}
+	return source.NewPool(peers, source.PoolOptions{Logger: log}), nil
+}
