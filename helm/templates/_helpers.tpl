@@ -280,6 +280,11 @@ spec:
           mountPath: /etc/proofsync/writes
           readOnly: true
         {{- end }}
+        {{- if (default (dict) $w.checkpoint).existingSecret }}
+        - name: checkpoint
+          mountPath: /etc/proofsync/checkpoint
+          readOnly: true
+        {{- end }}
         {{- with $w.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -306,6 +311,16 @@ spec:
         defaultMode: 0440
         items:
           - {key: {{ .key | quote }}, path: token}
+    {{- end }}
+    {{- end }}
+    {{- with default (dict) $w.checkpoint }}
+    {{- if .existingSecret }}
+    - name: checkpoint
+      secret:
+        secretName: {{ .existingSecret }}
+        defaultMode: 0440
+        items:
+          - {key: {{ .key | quote }}, path: key}
     {{- end }}
     {{- end }}
     {{- with $w.extraVolumes }}
@@ -347,6 +362,14 @@ follows from the pod's.
 {{- $w := .Values.server -}}
 {{- $own := dict "host" (include "proofsync.host" .) "storageDir" "/data/db" "port" 8080 "metricsPort" 9090 "httpPort" 8081 "shutdownTimeout" (printf "%ds" (sub $w.terminationGracePeriodSeconds 5)) -}}
 {{- if $w.writes.existingSecret }}{{ $_ := set $own "writeTokenFile" "/etc/proofsync/writes/token" }}{{ end -}}
+{{- with $w.checkpoint -}}
+{{- if .existingSecret -}}
+{{- if not (or .origin $w.config.checkpointOrigin) }}{{ fail "server.checkpoint.origin: the name of the log is missing, such as example.org/orders" }}{{ end -}}
+{{- $_ := set $own "checkpointKeyFile" "/etc/proofsync/checkpoint/key" -}}
+{{- else if or .origin .witnesses }}{{ fail "server.checkpoint.existingSecret: there is nothing to sign with; name the secret with the private key" }}{{ end -}}
+{{- with .origin }}{{ $_ := set $own "checkpointOrigin" . }}{{ end -}}
+{{- with .witnesses }}{{ $_ := set $own "checkpointWitness" . }}{{ end -}}
+{{- end -}}
 {{- $config := mergeOverwrite $own $w.config -}}
 {{- $_ := set $config "httpPort" (include "proofsync.httpPort" $config) -}}
 {{- if and $w.writes.existingSecret (eq $config.httpPort "off") }}{{ fail "server.writes.existingSecret: nobody can write over HTTP, server.config.httpPort is off" }}{{ end -}}
