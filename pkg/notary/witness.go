@@ -76,6 +76,7 @@ func newPushing(n *Notary) (*pushing, error) {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
 			return nil, fmt.Errorf("witness %.200q: http(s)://host:port expected", address)
 		}
+		n.o.Metrics.cosigned.WithLabelValues(u.Host) // 0 is worth being seen
 		p.witnesses = append(p.witnesses, &witness{host: u.Host, url: strings.TrimRight(address, "/") + cosignPath})
 	}
 	return p, nil
