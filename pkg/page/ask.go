@@ -41,9 +41,9 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
-// ask asks the API in process for a document. An error is a *document.Problem
-// where the API says what is wrong.
-func ask[T any](ctx context.Context, h *handler, path string, query url.Values) (*T, error) {
+// get asks the API in process. An error is a *document.Problem where the API says
+// what is wrong.
+func (h *handler) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
 	if h.o.API == nil {
 		return nil, errors.New("there is no API")
 	}
@@ -62,8 +62,17 @@ func ask[T any](ctx context.Context, h *handler, path string, query url.Values) 
 		}
 		return nil, p
 	}
+	return w.body.Bytes(), nil
+}
+
+// ask asks the API for a JSON document. Its error is that of get.
+func ask[T any](ctx context.Context, h *handler, path string, query url.Values) (*T, error) {
+	body, err := h.get(ctx, path, query)
+	if err != nil {
+		return nil, err
+	}
 	v := new(T)
-	if err := json.Unmarshal(w.body.Bytes(), v); err != nil {
+	if err := json.Unmarshal(body, v); err != nil {
 		return nil, fmt.Errorf("the API's answer does not parse: %w", err)
 	}
 	return v, nil

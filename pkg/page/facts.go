@@ -27,6 +27,7 @@ type facts struct {
 	Trouble string // why the rest is missing
 	*document.Status
 	Commits []commit
+	Signed  *signed // nil: nothing is
 	Form    form
 	Found   *found // nil: nothing was asked for
 }
@@ -70,6 +71,7 @@ func (h *handler) facts(r *http.Request) facts {
 	if list, err := ask[document.Commits](r.Context(), h, "/v1/commits", url.Values{"limit": {strconv.Itoa(commitsShown + 1)}}); err == nil {
 		f.Commits = commits(list.Commits)
 	}
+	f.Signed = h.signed(r)
 	query := r.URL.Query()
 	f.Form = form{Key: query.Get("key"), As: query.Get("as")}
 	if query.Has("key") && f.Status.Encoding != "" {

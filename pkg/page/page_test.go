@@ -36,6 +36,10 @@ func (f fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(p.Status)
 		v = p
 	}
+	if text, ok := v.(string); ok {
+		w.Write([]byte(text))
+		return
+	}
 	json.NewEncoder(w).Encode(v)
 }
 
@@ -87,7 +91,11 @@ func TestFactsAreInThePage(t *testing.T) {
 			[]string{"Operations per second"}},
 		"replica before its first sync": {fake{"/v1/status": empty, "/v1/commits": document.NewProblem(document.CodeEmpty, "empty")}, "/",
 			[]string{"Looking for its source", "none yet", "nothing is readable yet", "unknown"}, nil},
-		"no answer": {fake{}, "/", []string{"could not ask its own process", "nothing"}, nil},
+		"signed": {fake{"/v1/status": server(), "/v1/checkpoint": "example.org/<b>\n1234560\nAAAA\nstart 7\ntime 2026-01-02T03:04:01Z\n\n— writer AAAA\n— <i>witness BBBB\n"}, "/",
+			[]string{"checkpoint of <b>1,234,560</b> operations of <b>example.org/&lt;b&gt;</b>", "2026-01-02 03:04:01 UTC", "signed writer, &lt;i&gt;witness", `href="v1/checkpoint"`},
+			[]string{"<i>"}},
+		"signed without sense": {fake{"/v1/status": server(), "/v1/checkpoint": "example.org/log"}, "/", []string{root}, []string{"checkpoint of"}},
+		"no answer":            {fake{}, "/", []string{"could not ask its own process", "nothing"}, nil},
 		"a key": {fake{"/v1/status": server(), "/v1/keys/K9gGyX8OAK8aH8Myj6djqSaXI8jbj6xPk69x2xhtbpA": &document.Entry{Bytes: document.Base64URL, Value: &value, Location: 5, Head: head}}, "/?key=alice&as=text",
 			[]string{"Not checked", "<code>value</code>", "5 of 1,234,567", `value="alice"`, "/v1/keys/K9gGyX8OAK8aH8Myj6djqSaXI8jbj6xPk69x2xhtbpA?proof=true"}, nil},
 		"an absent key": {fake{"/v1/status": server(), "/v1/keys/K9gGyX8OAK8aH8Myj6djqSaXI8jbj6xPk69x2xhtbpA": &document.Problem{Code: document.CodeKeyNotFound, Status: 404, Head: head}}, "/?key=alice",
