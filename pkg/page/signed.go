@@ -40,6 +40,9 @@ func (h *handler) signed(r *http.Request) *signed {
 			s.Time, _ = time.Parse(time.RFC3339, value) // without one it is not shown
 		}
 	}
+	if s.Size == 0 {
+		return nil // every log has its first commit
+	}
 	var names []string
 	for line := range strings.Lines(lines) {
 		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "— "), " "); ok && len(names) < maxSigners {

@@ -33,7 +33,7 @@ func child(path string) {
 	fatal := func(err error) {
 		if err != nil {
 			fmt.Println("error:", err)
-			os.Exit(1) //nolint:revive // the process is the test's
+			os.Exit(1)
 		}
 	}
 	signer, err := checkpoint.ParseSigner(os.Getenv(childKey))

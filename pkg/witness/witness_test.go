@@ -275,11 +275,10 @@ func TestAMemoryThatCannotBeReadEndsTheWitness(t *testing.T) {
 		if err := os.WriteFile(s.path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var lost *StateError
 		if s.options.State, err = OpenState(s.path); err == nil {
 			_, err = New(s.options)
 		}
-		if !errors.As(err, &lost) {
+		if _, ok := errors.AsType[*StateError](err); !ok {
 			t.Errorf("%s: %v", what, err)
 		}
 		if s.options.State != nil {
