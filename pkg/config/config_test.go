@@ -134,6 +134,13 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 		{"deadline without once", client, "", "--deadline 1s", `--deadline (PROOFSYNC_DEADLINE) "1s": needs --once`},
 		{"answer cap", server, "", "--max-ops-per-response 0", `--max-ops-per-response (PROOFSYNC_MAX_OPS_PER_RESPONSE) "0": want a whole number, from 1 to 10000`},
 		{"empty import", server, "", "--import=", `--import: want paths, none of them empty`},
+		{"a key without a log", server, "", "--checkpoint-key-file k", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN): is missing: what is signed has to name the log, such as example.org/orders`},
+		{"a log without a key", server, "", "--checkpoint-origin a", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN) "a": needs --checkpoint-key-file or --checkpoint-signer-command`},
+		{"a log with a plus", server, "", "--checkpoint-key-file k --checkpoint-origin a+b", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN): origin "a+b": text without spaces, control characters and plus signs expected`},
+		{"two signers", server, "", "--checkpoint-key-file k --checkpoint-signer-command c --checkpoint-origin a", `--checkpoint-signer-command (PROOFSYNC_CHECKPOINT_SIGNER_COMMAND) "c": takes the place of --checkpoint-key-file: one of them expected`},
+		{"a witness of nothing", server, "", "--checkpoint-witness http://w:1", `--checkpoint-witness (PROOFSYNC_CHECKPOINT_WITNESS) "http://w:1": needs --checkpoint-key-file or --checkpoint-signer-command`},
+		{"a witness without a scheme", server, "", "--checkpoint-witness w:1", `--checkpoint-witness "w:1": want http(s)://host[:port], separated by commas`},
+		{"a short age", server, "", "--max-target-age 1s", `--max-target-age (PROOFSYNC_MAX_TARGET_AGE) "1s": want a duration in ms, s, m or h such as 100ms or 1m30s, at least 3s`},
 		{"switch", client, "PROOFSYNC_ONCE=maybe", "", `PROOFSYNC_ONCE "maybe": want true|false`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

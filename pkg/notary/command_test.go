@@ -66,6 +66,7 @@ func command(mode string) {
 func TestACommandSigns(t *testing.T) {
 	key := newPair(t, "writer")
 	t.Setenv(commandKey, key.private)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // or the race detector lets every process wait for a second
 	c := checkpoint.Checkpoint{
 		Origin: logName, Target: wire.Target{Root: mmr.Digest{1}, End: 9}, Codec: anyFixed, Time: time.Now().UTC().Truncate(time.Second),
 	}
