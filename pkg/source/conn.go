@@ -137,9 +137,9 @@ func (c *conn) abandon(id uint64, w *call, timedOut bool) {
 	c.mu.Unlock()
 	switch {
 	case hopeless:
-		c.fail(&UnreachableError{c.peer.addr, fmt.Errorf("%d requests unanswered", maxAbandoned)})
+		c.fail(&UnreachableError{c.peer.name, fmt.Errorf("%d requests unanswered", maxAbandoned)})
 	case silent && !c.closing():
-		c.fail(&TimeoutError{Peer: c.peer.addr, After: c.peer.o.Timeout})
+		c.fail(&TimeoutError{Peer: c.peer.name, After: c.peer.o.Timeout})
 	}
 }
 
@@ -164,7 +164,7 @@ func (c *conn) fail(err error) {
 	reason := err
 	if protocol, ok := errors.AsType[*ProtocolError](err); ok {
 		c.peer.metrics.failures.WithLabelValues(protocol.Reason).Inc()
-		reason = &UnreachableError{c.peer.addr, err}
+		reason = &UnreachableError{c.peer.name, err}
 	}
 	for _, w := range left {
 		w.result <- result{err: reason}
@@ -187,7 +187,7 @@ func (c *conn) write() error {
 		if len(out) > 0 {
 			c.nc.SetWriteDeadline(time.Now().Add(c.peer.o.Timeout))
 			if _, err := c.nc.Write(out); err != nil {
-				return &UnreachableError{c.peer.addr, err}
+				return &UnreachableError{c.peer.name, err}
 			}
 		}
 		spare = out
@@ -205,7 +205,7 @@ func (c *conn) read() error {
 			if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrFrameTooLarge) {
 				return c.offence(reasonFrame, err)
 			}
-			return &UnreachableError{c.peer.addr, err}
+			return &UnreachableError{c.peer.name, err}
 		}
 		if r.Buffered() < n {
 			c.nc.SetReadDeadline(time.Now().Add(c.peer.o.Timeout))
@@ -223,7 +223,7 @@ func (c *conn) frame(r *bufio.Reader, n int) error {
 	}
 	head, err := r.Peek(headSize)
 	if err != nil {
-		return &UnreachableError{c.peer.addr, err}
+		return &UnreachableError{c.peer.name, err}
 	}
 	tag, id := head[0], binary.BigEndian.Uint64(head[1:])
 	if tag == wire.TagTargetPush {
@@ -250,12 +250,12 @@ func (c *conn) frame(r *bufio.Reader, n int) error {
 		if err := c.skip(r, n, w.want); err != nil {
 			return c.leave(w, c.stalled(n, err))
 		}
-		w.result <- result{err: &TooLargeError{c.peer.addr, n, w.allowed}}
+		w.result <- result{err: &TooLargeError{c.peer.name, n, w.allowed}}
 		return nil
 	}
 	buf, err := readBody(r, c.peer.buffers.get(n), n)
 	if err != nil {
-		return c.leave(w, c.stalled(n, &UnreachableError{c.peer.addr, err}))
+		return c.leave(w, c.stalled(n, &UnreachableError{c.peer.name, err}))
 	}
 	c.peer.metrics.received.Add(float64(n))
 	c.received(w.want)
@@ -279,7 +279,7 @@ func (c *conn) unsubscribed(r *bufio.Reader, n int, s *subscription) error {
 	}
 	buf, err := readBody(r, c.peer.buffers.get(n), n)
 	if err != nil {
-		return &UnreachableError{c.peer.addr, err}
+		return &UnreachableError{c.peer.name, err}
 	}
 	defer c.peer.buffers.put(buf)
 	c.peer.metrics.received.Add(float64(n))
@@ -313,7 +313,7 @@ func (c *conn) received(tag byte) {
 
 func (c *conn) skip(r *bufio.Reader, n int, tag byte) error {
 	if _, err := r.Discard(n); err != nil {
-		return &UnreachableError{c.peer.addr, err}
+		return &UnreachableError{c.peer.name, err}
 	}
 	c.peer.metrics.received.Add(float64(n))
 	c.received(tag)
@@ -324,21 +324,21 @@ func (c *conn) skip(r *bufio.Reader, n int, tag byte) error {
 func (c *conn) refusal(payload []byte) error {
 	m, err := wire.Decode(payload, c.peer.o.Codec)
 	if err != nil {
-		return &ProtocolError{c.peer.addr, reasonUndecodable, err}
+		return &ProtocolError{c.peer.name, reasonUndecodable, err}
 	}
 	reply, ok := m.(*wire.Error)
 	if !ok {
-		return &ProtocolError{c.peer.addr, reasonType, nil}
+		return &ProtocolError{c.peer.name, reasonType, nil}
 	}
 	text := reply.Text
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
-	return &RefusedError{c.peer.addr, reply.Code, strings.Clone(text)}
+	return &RefusedError{c.peer.name, reply.Code, strings.Clone(text)}
 }
 
 func (c *conn) offence(reason string, err error) error {
-	return &ProtocolError{c.peer.addr, reason, err}
+	return &ProtocolError{c.peer.name, reason, err}
 }
 
 // blame ends the connection for a frame whose request is known: that call gets
@@ -355,7 +355,7 @@ func (c *conn) blame(w *call, reason string, err error) error {
 // that does not arrive is slowness, which is told apart from lies.
 func (c *conn) stalled(n int, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &TimeoutError{Peer: c.peer.addr, After: c.peer.o.Timeout, Frame: n}
+		return &TimeoutError{Peer: c.peer.name, After: c.peer.o.Timeout, Frame: n}
 	}
 	return err
 }

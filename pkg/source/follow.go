@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
@@ -120,7 +121,7 @@ func (c *conn) pushed(r *bufio.Reader, n int, id uint64) error {
 	}
 	var buf [wire.MaxPush]byte
 	if _, err := io.ReadFull(r, buf[:n]); err != nil {
-		return &UnreachableError{c.peer.addr, err}
+		return &UnreachableError{c.peer.name, err}
 	}
 	m, err := wire.Decode(buf[:n], c.peer.o.Codec)
 	if err != nil {
@@ -134,7 +135,7 @@ func (c *conn) pushed(r *bufio.Reader, n int, id uint64) error {
 		s.since, s.count = now, 0
 	}
 	if s.count++; s.count > mostPushes {
-		return &UnreachableError{c.peer.addr, errFlood}
+		return &UnreachableError{c.peer.name, errFlood}
 	}
 	c.peer.metrics.received.Add(float64(n))
 	c.peer.metrics.pushes.Inc()
@@ -145,7 +146,7 @@ func (c *conn) pushed(r *bufio.Reader, n int, id uint64) error {
 			s.alive = true
 			close(s.begun)
 		}
-		s.fn(Target{Target: push.Target, Peer: c.peer.addr})
+		s.fn(Target{Target: push.Target, Peer: c.peer.name})
 	}
 	return nil
 }
@@ -198,7 +199,7 @@ func (p *Peer) followOver(ctx context.Context, c *conn, fn func(Target)) error {
 		case <-patience.C:
 			p.says(doesNotPush)
 		case err := <-s.refused:
-			p.o.Logger.Debug("peer refused to push new targets", "peer", p.addr, "error", err)
+			p.o.Logger.Debug("peer refused to push new targets", "peer", p.name, "error", err)
 			return err
 		case <-c.done:
 			return nil
@@ -226,9 +227,9 @@ func (p *Peer) says(now pushing) {
 	switch {
 	case now == before:
 	case now == pushes:
-		p.o.Logger.Info("following: the peer pushes new targets", "peer", p.addr)
+		p.o.Logger.Info("following: the peer pushes new targets", "peer", p.name)
 	default:
-		p.o.Logger.Info("the peer does not push new targets, it is polled", "peer", p.addr)
+		p.o.Logger.Info("the peer does not push new targets, it is polled", "peer", p.name)
 	}
 }
 
@@ -268,49 +269,71 @@ func (b *mailbox) take() (t Target, ok bool) {
 	return t, ok
 }
 
-// Follow implements Follower for all members that do. What a member in
-// cool-down pushes is not listened to before that is over, and then to the
-// newest of it.
+// Follow implements Follower for all members that do, those added later as well.
+// What a member in cool-down pushes is not listened to before that is over, and
+// then to the newest of it.
 func (p *Pool) Follow(ctx context.Context, fn func(Target)) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	var one sync.Mutex // fn is called by one at a time
-	for _, m := range p.members {
-		f, ok := m.source.(Follower)
-		if !ok {
-			continue
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		box := newMailbox()
-		tasks.Go(func() {
-			defer cancel()
-			f.Follow(ctx, box.put)
-		})
-		tasks.Go(func() {
-			for {
-				select {
-				case <-box.news:
-				case <-ctx.Done():
-					return
-				}
-				for wait := p.coolDownOf(m); wait > 0; wait = p.coolDownOf(m) {
-					if Sleep(ctx, wait) != nil {
-						return
-					}
-				}
-				if t, ok := box.take(); ok {
-					one.Lock()
-					fn(t)
-					one.Unlock()
-				}
+	listening := make(map[*member]bool)
+	for {
+		p.mu.Lock()
+		members, changed := p.members, p.changed
+		p.mu.Unlock()
+		for _, m := range members {
+			if f, ok := m.source.(Follower); ok && !listening[m] {
+				listening[m] = true
+				tasks.Go(func() {
+					p.listen(ctx, m, f, func(t Target) {
+						one.Lock()
+						defer one.Unlock()
+						fn(t)
+					})
+				})
 			}
-		})
+		}
+		maps.DeleteFunc(listening, func(m *member, _ bool) bool { return m.ctx.Err() != nil })
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen follows one member until ctx ends or the member leaves.
+func (p *Pool) listen(ctx context.Context, m *member, f Follower, fn func(Target)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(m.ctx, cancel)()
+	box := newMailbox()
+	var task sync.WaitGroup
+	task.Go(func() {
+		defer cancel()
+		f.Follow(ctx, box.put)
+	})
+	defer task.Wait()
+	defer cancel()
+	for {
+		select {
+		case <-box.news:
+		case <-ctx.Done():
+			return
+		}
+		for wait := p.coolDownOf(m); wait > 0; wait = p.coolDownOf(m) {
+			if Sleep(ctx, wait) != nil {
+				return
+			}
+		}
+		if t, ok := box.take(); ok {
+			fn(t)
+		}
 	}
 }
 
 // Following implements Follower: one member that pushes will do.
 func (p *Pool) Following() bool {
-	for _, m := range p.members {
+	for _, m := range p.all() {
 		if f, ok := m.source.(Follower); ok && f.Following() {
 			return true
 		}

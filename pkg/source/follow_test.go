@@ -112,7 +112,7 @@ func TestPeerPassesPushedTargetsOnAndSubscribesAgain(t *testing.T) {
 			s.push(end)
 			wantPush(t, targets, end)
 		}
-		until(t, "the state", func() bool { return p.Following() })
+		until(t, "the state", func() bool { return p.Following() && p.State().LastError == "" })
 		if st := p.State(); !st.Connected || !st.Following || st.LastError != "" {
 			t.Errorf("state %+v", st)
 		}

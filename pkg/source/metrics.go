@@ -1,12 +1,15 @@
 package source
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics counts what happens between us and each configured peer. The peer
-// label has as many values as there are configured addresses.
+// Metrics counts what happens between us and each peer. The peer label has as
+// many values as there are configured addresses, or addresses that their names
+// have: what belongs to a peer that is gone is deleted.
 type Metrics struct {
 	requests    *prometheus.CounterVec   // peer, type
 	failures    *prometheus.CounterVec   // peer, reason
@@ -19,6 +22,14 @@ type Metrics struct {
 	duration    *prometheus.HistogramVec // peer
 	verdicts    *prometheus.CounterVec   // peer, verdict
 	cooldown    *prometheus.GaugeVec     // peer
+	throughput  *prometheus.GaugeVec     // peer
+	latency     *prometheus.GaugeVec     // peer
+	inFlight    *prometheus.GaugeVec     // peer
+	hedges      *prometheus.CounterVec   // peer, result
+	lookups     *prometheus.CounterVec   // result
+
+	mu      sync.Mutex
+	holders map[string]int // who counts for a peer: its series go with the last of them
 }
 
 // NewMetrics registers the metrics; a nil registerer leaves them unregistered
@@ -26,6 +37,7 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	return &Metrics{
+		holders: make(map[string]int),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "proofsync_source_requests_total",
 			Help: "Requests sent to the peer, by type (target, operations).",
@@ -71,6 +83,26 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "proofsync_source_cooldown_seconds",
 			Help: "Length of the peer's latest cool-down, 0 when it is in good standing.",
 		}, []string{"peer"}),
+		throughput: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "proofsync_source_throughput_bytes_per_second",
+			Help: "What the peer was measured to deliver while it had something to do; requests are spread by it.",
+		}, []string{"peer"}),
+		latency: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "proofsync_source_latency_seconds",
+			Help: "Time from a request for operations to its answer, averaged over the latest ones.",
+		}, []string{"peer"}),
+		inFlight: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "proofsync_source_requests_in_flight",
+			Help: "Requests for operations under way with the peer.",
+		}, []string{"peer"}),
+		hedges: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "proofsync_source_hedges_total",
+			Help: "Requests sent to the peer because another one took too long, by result (won: its answer was used, lost).",
+		}, []string{"peer", "result"}),
+		lookups: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "proofsync_source_lookups_total",
+			Help: "Look-ups of the names of servers, by result (ok, failed).",
+		}, []string{"result"}),
 	}
 }
 
@@ -84,6 +116,7 @@ type peerMetrics struct {
 }
 
 func (m *Metrics) peer(name string) *peerMetrics {
+	m.hold(name)
 	return &peerMetrics{
 		targets:     m.requests.WithLabelValues(name, "target"),
 		operations:  m.requests.WithLabelValues(name, "operations"),
@@ -95,5 +128,52 @@ func (m *Metrics) peer(name string) *peerMetrics {
 		late:        m.late.WithLabelValues(name),
 		duration:    m.duration.WithLabelValues(name),
 		failures:    m.failures.MustCurryWith(prometheus.Labels{"peer": name}),
+	}
+}
+
+// memberMetrics are the metrics of one member of a pool, looked up once.
+type memberMetrics struct {
+	verdicts                                [VerdictDiverged + 1]prometheus.Counter
+	cooldown, throughput, latency, inFlight prometheus.Gauge
+	hedgesWon, hedgesLost                   prometheus.Counter
+}
+
+func (m *Metrics) member(name string) *memberMetrics {
+	m.hold(name)
+	mm := &memberMetrics{
+		cooldown:   m.cooldown.WithLabelValues(name),
+		throughput: m.throughput.WithLabelValues(name),
+		latency:    m.latency.WithLabelValues(name),
+		inFlight:   m.inFlight.WithLabelValues(name),
+		hedgesWon:  m.hedges.WithLabelValues(name, "won"),
+		hedgesLost: m.hedges.WithLabelValues(name, "lost"),
+	}
+	for v := range mm.verdicts {
+		mm.verdicts[v] = m.verdicts.WithLabelValues(name, Verdict(v).String())
+	}
+	return mm
+}
+
+func (m *Metrics) hold(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.holders[name]++
+}
+
+// forget undoes one peer or member. When nobody counts for a name any more, its
+// series are deleted.
+func (m *Metrics) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.holders[name]--; m.holders[name] > 0 {
+		return
+	}
+	delete(m.holders, name)
+	of := prometheus.Labels{"peer": name}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+		m.requests, m.failures, m.connections, m.connected, m.received, m.pushes, m.following, m.late, m.duration,
+		m.verdicts, m.cooldown, m.throughput, m.latency, m.inFlight, m.hedges,
+	} {
+		v.DeletePartialMatch(of)
 	}
 }

@@ -26,6 +26,9 @@ type PeerOptions struct {
 	// Dial makes a connection; nil means TCP. Names are resolved anew by every
 	// call.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// ServerName is the name the server has to prove, where it proves one; empty
+	// means the host of the address.
+	ServerName string
 	// Logger gets one line per lost or refused connection; nil discards.
 	Logger *slog.Logger
 	// Metrics may be shared by several peers; nil counts for nobody.
@@ -35,7 +38,8 @@ type PeerOptions struct {
 // Peer is one server address. It keeps at most one connection, over which any
 // number of requests may be under way, and reconnects when a request needs it.
 type Peer struct {
-	addr    string
+	name    string // in logs and metrics
+	addr    string // host:port, what is dialed
 	o       PeerOptions
 	metrics *peerMetrics
 	buffers *bufferPool
@@ -63,7 +67,10 @@ type dial struct {
 
 // NewPeer returns the peer at addr (host:port); it connects when first asked.
 // Close must be called when it is no longer needed.
-func NewPeer(addr string, o PeerOptions) *Peer {
+func NewPeer(addr string, o PeerOptions) *Peer { return newPeer(addr, addr, o) }
+
+// newPeer returns the peer at addr under another name.
+func newPeer(name, addr string, o PeerOptions) *Peer {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
@@ -80,11 +87,11 @@ func NewPeer(addr string, o PeerOptions) *Peer {
 		o.Metrics = NewMetrics(nil)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Peer{addr: addr, o: o, metrics: o.Metrics.peer(addr), buffers: new(bufferPool), ctx: ctx, cancel: cancel}
+	return &Peer{name: name, addr: addr, o: o, metrics: o.Metrics.peer(name), buffers: new(bufferPool), ctx: ctx, cancel: cancel}
 }
 
-// Name is the address.
-func (p *Peer) Name() string { return p.addr }
+// Name is the address, unless the peer is one of several that share a name.
+func (p *Peer) Name() string { return p.name }
 
 // Target asks the peer for its newest target.
 func (p *Peer) Target(ctx context.Context) (Target, error) {
@@ -94,13 +101,13 @@ func (p *Peer) Target(ctx context.Context) (Target, error) {
 		func(payload []byte) error {
 			m, err := wire.Decode(payload, p.o.Codec)
 			if err != nil {
-				return &ProtocolError{p.addr, reasonUndecodable, err}
+				return &ProtocolError{p.name, reasonUndecodable, err}
 			}
 			reply, ok := m.(*wire.TargetReply)
 			if !ok {
-				return &ProtocolError{p.addr, reasonType, nil}
+				return &ProtocolError{p.name, reasonType, nil}
 			}
-			t = Target{Target: reply.Target, Peer: p.addr}
+			t = Target{Target: reply.Target, Peer: p.name}
 			return nil
 		})
 	return t, err
@@ -129,20 +136,20 @@ func (p *Peer) Operations(ctx context.Context, r Request) (*Answer, error) {
 			m, err := wire.Decode(payload, codec)
 			if err != nil {
 				if r.Codec != nil {
-					return &DecodeError{p.addr, err}
+					return &DecodeError{p.name, err}
 				}
-				return &ProtocolError{p.addr, reasonUndecodable, err}
+				return &ProtocolError{p.name, reasonUndecodable, err}
 			}
 			reply, ok := m.(*wire.Operations)
 			if !ok {
-				return &ProtocolError{p.addr, reasonType, nil}
+				return &ProtocolError{p.name, reasonType, nil}
 			}
 			if err := reply.Answers(asked); err != nil {
-				return &ProtocolError{p.addr, reasonUnfit, err}
+				return &ProtocolError{p.name, reasonUnfit, err}
 			}
 			a = &Answer{
 				Proof: reply.Proof, Run: reply.Run, Pins: reply.Pins,
-				Bytes: len(payload), Peer: p.addr,
+				Bytes: len(payload), Peer: p.name,
 				release: func() { p.buffers.put(payload) },
 			}
 			return nil
@@ -154,7 +161,7 @@ func (p *Peer) Operations(ctx context.Context, r Request) (*Answer, error) {
 // to read. Errors of read that are protocol errors end the connection.
 func (p *Peer) ask(ctx context.Context, allowed int, want byte, request func(id uint64) wire.Message, read func(payload []byte) error) error {
 	began := time.Now()
-	limit, cancel := context.WithTimeoutCause(ctx, p.o.Timeout, &TimeoutError{Peer: p.addr, After: p.o.Timeout})
+	limit, cancel := context.WithTimeoutCause(ctx, p.o.Timeout, &TimeoutError{Peer: p.name, After: p.o.Timeout})
 	defer cancel()
 	c, err := p.connect(limit)
 	if err != nil {
@@ -249,7 +256,7 @@ func (p *Peer) dial(d *dial, wait time.Duration) {
 		}
 		d.err = ErrClosed
 	case err != nil:
-		d.err = &UnreachableError{p.addr, err}
+		d.err = &UnreachableError{p.name, err}
 		p.lost(err)
 	default:
 		p.metrics.connections.Inc()
@@ -281,7 +288,7 @@ func (p *Peer) answered() {
 	p.down = false
 	p.mu.Unlock()
 	if back {
-		p.o.Logger.Info("peer is back", "peer", p.addr)
+		p.o.Logger.Info("peer is back", "peer", p.name)
 	}
 }
 
@@ -308,7 +315,7 @@ func (p *Peer) lost(err error) {
 		p.hungUpAt = time.Now()
 	}
 	p.down = true
-	p.o.Logger.Warn("peer lost, reconnecting", "peer", p.addr, "error", err)
+	p.o.Logger.Warn("peer lost, reconnecting", "peer", p.name, "error", err)
 }
 
 // ended is called by a connection when it is over.
@@ -332,14 +339,15 @@ func (p *Peer) Disconnect(reason error) {
 	c := p.conn
 	p.mu.Unlock()
 	if c != nil {
-		c.fail(&UnreachableError{p.addr, reason})
+		c.fail(&UnreachableError{p.name, reason})
 	}
 }
 
 // Close drops the connection, fails what is under way with ErrClosed and
-// returns when every task of the peer has ended.
+// returns when every task of the peer has ended. Its metrics end with it.
 func (p *Peer) Close() error {
 	p.mu.Lock()
+	again := p.closed
 	p.closed = true
 	c := p.conn
 	p.mu.Unlock()
@@ -348,5 +356,8 @@ func (p *Peer) Close() error {
 		c.fail(ErrClosed)
 	}
 	p.tasks.Wait()
+	if !again {
+		p.o.Metrics.forget(p.name)
+	}
 	return nil
 }

@@ -3,8 +3,8 @@ package source
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,58 +12,50 @@ import (
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
-const (
-	// lieMin and lieMax bound the cool-down of a source that lied, while there
-	// is another one to ask. It doubles with every lie.
-	lieMin = 2 * time.Second
-	lieMax = 5 * time.Minute
-	// lieMemory is how long after its last lie a source starts afresh.
-	lieMemory = time.Hour
-	// divergedFor is the cool-down of a source whose history is not ours, while
-	// there is another one to ask.
-	divergedFor = time.Minute
-	// behindFor is how long a source that does not have a size is not asked
-	// for it, while others may.
-	behindFor = time.Second
-)
-
 // PoolOptions configure a Pool; the zero value is usable.
 type PoolOptions struct {
 	Logger  *slog.Logger // nil discards
 	Metrics *Metrics     // nil counts for nobody
+	// Trouble, if not nil, is called when a source was found to be slow or gone.
+	// It must not block.
+	Trouble func(name string)
 }
 
 // Pool is several sources behind one interface.
 //
-// A request goes to the usable source with the fewest requests under way. A
-// source that lied is not asked during a growing cool-down; one that is slow or
-// gone during a short one. The last usable source is never shut out for more
-// than two seconds, so a pool of one keeps trying.
+// A request goes to the source that will probably have answered first, by what
+// it was measured to deliver; targets are asked of all in turns. A request
+// that takes much longer than expected is sent to a second source that has nothing
+// to do, and the first answer counts. A source that lied is not asked during a
+// growing cool-down, and then proves itself by one request at a time; one that is slow
+// or gone is not asked for a short while. The last usable source is never shut
+// out for more than two seconds, so a pool of one keeps trying.
+//
+// Sources may be added and removed at any time. Answers under way are at most
+// one in thirty more than requests; those not needed are released before the
+// request they were for has ended.
 type Pool struct {
-	o       PoolOptions
-	members []*member
+	o     PoolOptions
+	tasks sync.WaitGroup // sources being closed
 
-	mu   sync.Mutex
-	next int // where the search begins, so that equals take turns
+	mu      sync.Mutex
+	members []*member // replaced, and never changed
+	leaving map[*member]bool
+	changed chan struct{} // closed when members are others
+	closed  bool
+	next    int     // where the search begins, so that equals take turns
+	turn    uint64  // of asking for targets
+	perOp   float64 // bytes of an answer for each operation, a moving average
+
+	// Second requests (hedge.go): how many there may be now, how many requests
+	// wait for a source that is idle, and what wakes them.
+	tokens  float64
+	overdue int
+	idle    chan struct{}
 }
 
-// member is a source and what is held against it; the pool's mutex guards it.
-type member struct {
-	source      Source
-	outstanding int
-	until       time.Time // in cool-down until then
-	slow        int       // times in a row
-	lies        int
-	lastLie     time.Time
-	verdict     Verdict   // the latest that was not good
-	saidAt      time.Time // when its lies were last worth a line
-	lieUntil    time.Time // end of the cool-down after the last lie
-	behind      uint64    // does not have logs of this size or longer ...
-	behindUntil time.Time
-}
-
-// NewPool puts sources, at least one, behind one interface. Closing the pool
-// closes those that can be closed.
+// NewPool puts sources behind one interface. Closing the pool closes those that
+// can be closed.
 func NewPool(sources []Source, o PoolOptions) *Pool {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -71,231 +63,180 @@ func NewPool(sources []Source, o PoolOptions) *Pool {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	p := &Pool{o: o}
+	p := &Pool{
+		o: o, leaving: make(map[*member]bool), changed: make(chan struct{}),
+		perOp: firstPerOp, tokens: hedgeStart, idle: make(chan struct{}),
+	}
 	for _, s := range sources {
-		p.members = append(p.members, &member{source: s})
+		p.Add(s)
 	}
 	return p
 }
 
 // Name lists the names of the sources.
 func (p *Pool) Name() string {
-	names := make([]string, len(p.members))
-	for i, m := range p.members {
-		names[i] = m.source.Name()
+	var names []string
+	for _, m := range p.all() {
+		names = append(names, m.name)
 	}
 	return strings.Join(names, ",")
 }
 
+// Sources is how many sources the pool asks; those of one name are one.
+func (p *Pool) Sources() int {
+	names := make(map[string]bool)
+	for _, m := range p.all() {
+		names[m.name] = true
+	}
+	return len(names)
+}
+
 // Target asks one source for its newest target, and the next one when that
 // cannot be reached or breaks the protocol.
-func (p *Pool) Target(ctx context.Context) (t Target, err error) {
-	err = p.each(ctx, Request{}, func(ctx context.Context, s Source) (err error) {
-		t, err = s.Target(ctx)
-		return err
-	})
-	return t, err
+func (p *Pool) Target(ctx context.Context) (Target, error) {
+	return each(ctx, p, &job{target: true},
+		func(ctx context.Context, s Source) (Target, int, error) {
+			t, err := s.Target(ctx)
+			return t, 0, err
+		}, func(Target) {})
 }
 
 // Operations asks one source, preferably r.Peer. When it cannot be reached,
 // breaks the protocol or refuses, the others are asked before giving up.
-func (p *Pool) Operations(ctx context.Context, r Request) (a *Answer, err error) {
-	err = p.each(ctx, r, func(ctx context.Context, s Source) (err error) {
-		a, err = s.Operations(ctx, r)
-		return err
-	})
+func (p *Pool) Operations(ctx context.Context, r Request) (*Answer, error) {
+	a, err := each(ctx, p, &job{r: r},
+		func(ctx context.Context, s Source) (*Answer, int, error) {
+			a, err := s.Operations(ctx, r)
+			if err != nil {
+				return nil, 0, err
+			}
+			return a, a.Bytes, nil
+		}, (*Answer).Release)
+	if err == nil {
+		p.measured(a)
+	}
 	return a, err
 }
 
 // each tries sources, each at most once, until one succeeds. It returns the
 // error of the last one.
-func (p *Pool) each(ctx context.Context, r Request, try func(context.Context, Source) error) error {
-	tried := make(map[*member]bool, 1)
-	var last error
-	for len(tried) < len(p.members) {
-		m, wait := p.choose(r, tried)
-		if wait > 0 && last != nil {
-			return last // the caller decides whether it still wants to wait
+func each[T any](ctx context.Context, p *Pool, j *job, try func(context.Context, Source) (T, int, error), drop func(T)) (none T, last error) {
+	for {
+		u, wait := p.choose(j)
+		switch {
+		case u == nil && wait == 0:
+			if last == nil {
+				last = &UnreachableError{p.Name(), errNobody}
+			}
+			return none, last
+		case u == nil && last != nil:
+			return none, last // the caller decides whether it still wants to wait
+		case u == nil:
+			if err := Sleep(ctx, wait); err != nil {
+				return none, err
+			}
+			continue
 		}
-		if err := Sleep(ctx, wait); err != nil {
-			return err
-		}
-		tried[m] = true
-		p.mu.Lock()
-		m.outstanding++
-		p.mu.Unlock()
-		err := try(ctx, m.source)
-		p.settle(m, r, err)
+		v, err := ask(ctx, p, j, u, try, drop)
 		if err == nil || ctx.Err() != nil {
-			return err
+			return v, err
 		}
 		last = err
 		var refused *RefusedError
 		if class := Classify(err); class == Local || class == Refused && !errors.As(err, &refused) {
-			return err // no other source would make a difference
+			return none, err // no other source would make a difference
 		}
 	}
-	return last
 }
 
-// choose picks the source to ask and says how long its cool-down still lasts.
-func (p *Pool) choose(r Request, tried map[*member]bool) (*member, time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	var best *member
-	better := func(m *member) bool {
-		if best == nil {
-			return true
-		}
-		mUp, bestUp := !m.until.After(now), !best.until.After(now)
-		switch {
-		case mUp != bestUp:
-			return mUp
-		case !mUp:
-			return m.until.Before(best.until)
-		case m.lacks(r, now) != best.lacks(r, now):
-			return best.lacks(r, now)
-		case (m.source.Name() == r.Peer) != (best.source.Name() == r.Peer):
-			return m.source.Name() == r.Peer
-		}
-		return m.outstanding < best.outstanding
-	}
-	for i := range p.members {
-		if m := p.members[(p.next+i)%len(p.members)]; !tried[m] && better(m) {
-			best = m
-		}
-	}
-	p.next++
-	return best, max(0, best.until.Sub(now))
-}
+var errNobody = errors.New("there is no source to ask")
 
-func (m *member) lacks(r Request, now time.Time) bool {
-	return r.Size > 0 && r.Size >= m.behind && now.Before(m.behindUntil)
-}
-
-// settle notes how a request ended. Lies are reported by the caller; what
-// breaks the protocol needs no caller to be recognised.
-func (p *Pool) settle(m *member, r Request, err error) {
-	p.mu.Lock()
-	m.outstanding--
-	p.mu.Unlock()
+// settle notes how a request ended: with an answer of so many bytes, with an
+// error, or called off because another source had answered (overtaken). Lies
+// are reported by the caller; what breaks the protocol needs no caller to be recognised.
+func (p *Pool) settle(u *use, j *job, bytes int, err error, overtaken bool) {
 	var refused *RefusedError
-	switch {
-	case err == nil:
-		p.mu.Lock()
-		m.slow = 0
-		p.mu.Unlock()
-	case errors.As(err, &refused):
-		if refused.Code == wire.Database && r.Size > 0 {
-			p.mu.Lock()
-			m.behind, m.behindUntil = r.Size, time.Now().Add(behindFor)
-			p.mu.Unlock()
+	calledOff := errors.Is(err, context.Canceled)
+	p.mu.Lock()
+	m, now := u.m, time.Now()
+	m.uses--
+	if !j.target {
+		m.ops--
+		m.pending -= u.bytes
+		if u.hedge {
+			m.hedges--
+		} else {
+			p.earn()
 		}
+		switch {
+		case err == nil:
+			m.rate.add(u.launched, now, bytes)
+		case calledOff && !overtaken: // it says nothing about the source
+		case Classify(err) == Slow, overtaken:
+			m.rate.add(u.launched, now, 0)
+		}
+		if u.explore && m.rate.at.Equal(now) {
+			m.rate.explored(p.usualRate())
+		}
+		if m.ops == 0 {
+			m.pending = 0 // and no rounding
+			p.becameIdle()
+		}
+		m.m.inFlight.Set(float64(m.ops))
+		m.m.throughput.Set(m.rate.perSecond(0))
+		m.m.latency.Set(m.rate.latency)
+	}
+	if err == nil {
+		m.slow = 0
+	}
+	if errors.As(err, &refused) && refused.Code == wire.Database && j.r.Size > 0 {
+		m.behind, m.behindUntil = j.r.Size, now.Add(behindFor)
+	}
+	p.mu.Unlock()
+	switch {
+	case err == nil, calledOff:
 	case Classify(err) == Slow:
 		p.report(m, VerdictSlow)
-	case Classify(err) == Wrong && r.Codec == nil:
+		if p.o.Trouble != nil {
+			p.o.Trouble(m.name)
+		}
+	case Classify(err) == Wrong && j.r.Codec == nil:
 		p.report(m, VerdictLying)
 	}
-}
-
-// Sources is how many sources the pool asks; those of one name are one.
-func (p *Pool) Sources() int {
-	names := make(map[string]bool, len(p.members))
-	for _, m := range p.members {
-		names[m.source.Name()] = true
-	}
-	return len(names)
-}
-
-// Report tells the pool what became of an answer of the named peer. Protocol
-// errors and timeouts it has seen by itself.
-func (p *Pool) Report(peer string, v Verdict) {
-	for _, m := range p.members {
-		if m.source.Name() == peer {
-			p.report(m, v)
-			return
-		}
-	}
-}
-
-func (p *Pool) report(m *member, v Verdict) {
-	name := m.source.Name()
-	p.o.Metrics.verdicts.WithLabelValues(name, v.String()).Inc()
 	p.mu.Lock()
-	now := time.Now()
-	fresh := false // a lie that was not under way with an earlier one
-	say := false   // and there was no line about the peer's lies lately
-	if v != VerdictGood {
-		m.verdict = v
-	}
-	switch v {
-	case VerdictGood:
-		m.slow = 0
-	case VerdictSlow:
-		// Requests that were under way together fail together: once counts.
-		if !m.until.After(now) {
-			m.slow++
-			p.coolDown(m, now, Backoff(m.slow))
-		}
-	case VerdictDiverged:
-		p.coolDown(m, now, divergedFor)
-	case VerdictLying:
-		if now.Before(m.lieUntil) {
-			break
-		}
-		fresh = true
-		if now.Sub(m.saidAt) >= sayAgain {
-			m.saidAt, say = now, true
-		}
-		if now.Sub(m.lastLie) > lieMemory {
-			m.lies = 0
-		}
-		m.lies++
-		m.lastLie = now
-		p.coolDown(m, now, min(lieMin<<min(m.lies-1, 10), lieMax))
-		m.lieUntil = m.until
-	}
-	until := max(0, m.until.Sub(now))
-	p.mu.Unlock()
-	p.o.Metrics.cooldown.WithLabelValues(name).Set(until.Seconds())
-	if !fresh {
-		return
-	}
-	if say {
-		p.o.Logger.Warn("peer in cool-down after a wrong answer", "peer", name, "cooldown", until.Round(time.Millisecond))
-	}
-	if d, ok := m.source.(interface{ Disconnect(error) }); ok {
-		d.Disconnect(errRefuted)
-	}
+	defer p.mu.Unlock()
+	p.letGo(m)
 }
 
-var errRefuted = errors.New("its answer was refuted")
-
-// coolDown shuts a source out for d, or for a short back-off when no other one
-// is usable. The mutex is held.
-func (p *Pool) coolDown(m *member, now time.Time, d time.Duration) {
-	last := true
-	for _, other := range p.members {
-		if other != m && !other.until.After(now) {
-			last = false
-		}
+// measured keeps count of how long answers are.
+func (p *Pool) measured(a *Answer) {
+	n := a.Run.Len()
+	if n < 16 {
+		return // mostly proof
 	}
-	if last && d >= backoffMax {
-		d = Backoff(max(1, m.lies+m.slow))
-	}
-	if until := now.Add(d); until.After(m.until) {
-		m.until = until
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.perOp += (float64(a.Bytes)/float64(n) - p.perOp) / 16
 }
 
-// Close closes the sources that can be closed.
+// Close closes the sources that can be closed, and returns when those that were
+// removed have ended too.
 func (p *Pool) Close() error {
-	var errs []error
-	for _, m := range p.members {
-		if c, ok := m.source.(io.Closer); ok {
-			errs = append(errs, c.Close())
-		}
+	p.mu.Lock()
+	closing := p.members
+	if p.closed {
+		closing = nil
 	}
+	for m := range p.leaving {
+		closing = append(slices.Clip(closing), m)
+	}
+	p.closed, p.leaving = true, nil
+	p.mu.Unlock()
+	var errs []error
+	for _, m := range closing {
+		m.cancel()
+		errs = append(errs, closeSource(m.source))
+	}
+	p.tasks.Wait()
 	return errors.Join(errs...)
 }

@@ -4,8 +4,10 @@
 // A Peer is one server address: one connection with pipelined requests, dialed
 // when it is needed, dropped on the first offence against the protocol and
 // replaced after a back-off. A Pool puts several sources behind the same
-// interface, spreads requests over them and keeps those in cool-down that lied
-// or did not answer.
+// interface, spreads requests by what each was measured to deliver, asks a second
+// one where the first takes too long, and keeps those in cool-down that lied or did
+// not answer. Servers is the Pool of a configuration: it looks names up, and
+// every address of a name is a source.
 //
 // A peer that can push its targets is listened to (Follower), and one that
 // cannot is asked. Either way a target is a claim.
@@ -14,7 +16,7 @@
 // request. It does not know which root to trust: proofs are checked by the
 // caller, who tells the Pool what came of it.
 //
-//	caller --Operations--> Pool --least outstanding--> Peer --frames--> server
+//	caller --Operations--> Pool --soonest answer-----> Peer --frames--> server
 //	   |                    ^                            |
 //	   +---Report(verdict)--+       Answer (frame buffer, until Release)
 package source

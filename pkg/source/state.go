@@ -9,6 +9,10 @@ type SourceState struct {
 	Following bool          // it pushes new targets
 	CoolDown  time.Duration // what is left of it; 0: none
 	LastError string        // since its last good answer; empty: none
+	InFlight  int           // requests for operations under way
+	// Throughput is what it was measured to deliver, in bytes per second, while
+	// it had something to do; 0: not measured.
+	Throughput float64
 }
 
 // State is how things stand with the peer; a Peer alone knows no cool-down.
@@ -16,7 +20,7 @@ func (p *Peer) State() SourceState {
 	p.mu.Lock()
 	c, last := p.conn, p.lastError
 	p.mu.Unlock()
-	s := SourceState{Name: p.addr, Connected: c != nil, Following: c != nil && c.following()}
+	s := SourceState{Name: p.name, Connected: c != nil, Following: c != nil && c.following()}
 	if last != nil {
 		s.LastError = last.Error()
 	}
@@ -25,16 +29,20 @@ func (p *Peer) State() SourceState {
 
 // States tells how things stand with each member, in their order.
 func (p *Pool) States() []SourceState {
-	states := make([]SourceState, len(p.members))
-	for i, m := range p.members {
-		s := SourceState{Name: m.source.Name()}
+	members := p.all()
+	states := make([]SourceState, len(members))
+	for i, m := range members {
+		s := SourceState{Name: m.name}
 		if peer, ok := m.source.(interface{ State() SourceState }); ok {
 			s = peer.State()
 		}
-		s.CoolDown = p.coolDownOf(m)
-		if verdict := p.verdictOf(m); s.LastError == "" && s.CoolDown > 0 {
-			s.LastError = "found to be " + verdict.String()
+		p.mu.Lock()
+		s.CoolDown = max(0, time.Until(m.until))
+		s.InFlight, s.Throughput = m.ops, m.rate.perSecond(0)
+		if s.LastError == "" && s.CoolDown > 0 {
+			s.LastError = "found to be " + m.verdict.String()
 		}
+		p.mu.Unlock()
 		states[i] = s
 	}
 	return states
@@ -45,10 +53,4 @@ func (p *Pool) coolDownOf(m *member) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(0, time.Until(m.until))
-}
-
-func (p *Pool) verdictOf(m *member) Verdict {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return m.verdict
 }
