@@ -56,23 +56,18 @@ type following struct {
 	reg     prometheus.Registerer
 	exits   exits
 
-	pool  *source.Pool
+	pool  *source.Servers
 	sync  *syncer.Syncer
 	tasks tasks
 
 	interrupted atomic.Bool // see errInterrupted
 }
 
-func (f *following) start(context.Context) error {
+func (f *following) start(ctx context.Context) error {
 	log := f.exits.Log
-	metrics := source.NewMetrics(f.reg)
-	var peers []source.Source
-	for _, addr := range f.cfg.Servers {
-		peers = append(peers, source.NewPeer(addr, source.PeerOptions{
-			Codec: f.cfg.Codec(), Timeout: f.cfg.RequestTimeout.D(), Logger: log, Metrics: metrics,
-		}))
-	}
-	f.pool = source.NewPool(peers, source.PoolOptions{Logger: log, Metrics: metrics})
+	f.pool = source.NewServers(ctx, f.cfg.Servers, source.ServersOptions{Peer: source.PeerOptions{
+		Codec: f.cfg.Codec(), Timeout: f.cfg.RequestTimeout.D(), Logger: log, Metrics: source.NewMetrics(f.reg),
+	}})
 	f.sync = syncer.New(f.storage.DB, f.pool, syncer.Options{
 		BatchSize:        int(f.cfg.BatchSize),
 		MaxOutstanding:   int(f.cfg.MaxOutstanding),
