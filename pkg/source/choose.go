@@ -109,7 +109,7 @@ func (m *member) unknown(now time.Time) bool { return m.ops == 0 && m.rate.stale
 // request for so many bytes. A source that has been silent over what it was asked is
 // expected to be silent for as long again.
 func (m *member) expect(now time.Time, bytes, usual float64) float64 {
-	e := (m.pending + bytes) / m.rate.perSecond(usual)
+	e := (m.pending + bytes) / m.rate.expected(bytes, usual)
 	if m.ops > 0 {
 		alive := m.since
 		if m.rate.at.After(alive) {
@@ -125,7 +125,7 @@ func (m *member) expect(now time.Time, bytes, usual float64) float64 {
 func (p *Pool) usualRate() float64 {
 	best := 0.0
 	for _, m := range p.members {
-		best = max(best, m.rate.perSecond(0))
+		best = max(best, m.rate.measured())
 	}
 	if best == 0 {
 		return firstRate

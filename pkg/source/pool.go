@@ -176,14 +176,14 @@ func (p *Pool) settle(u *use, j *job, bytes int, err error, overtaken bool) {
 			m.rate.add(u.launched, now, 0)
 		}
 		if u.explore && m.rate.at.Equal(now) {
-			m.rate.explored(p.usualRate())
+			m.rate.explored(err == nil && now.Sub(u.launched) < patience(j))
 		}
 		if m.ops == 0 {
 			m.pending = 0 // and no rounding
 			p.becameIdle()
 		}
 		m.m.inFlight.Set(float64(m.ops))
-		m.m.throughput.Set(m.rate.perSecond(0))
+		m.m.throughput.Set(m.rate.measured())
 		m.m.latency.Set(m.rate.latency)
 	}
 	if err == nil {

@@ -14,9 +14,10 @@ const (
 	// As long as it turns out to be of no use, the time doubles, up to exploreMax.
 	exploreMin = 3 * time.Second
 	exploreMax = time.Minute
-	// uselessBelow is the share of the best source's throughput below which a
-	// source is of no use.
-	uselessBelow = 0.25
+	// benefit is how many requests a source is believed to answer as fast as the
+	// best one, beside its first one, which may have had to wait for a connection.
+	// With each one more that fades.
+	benefit = 8
 )
 
 // rate is what a source delivers while it has something to do: bytes over the
@@ -27,6 +28,7 @@ type rate struct {
 	bytes float64   // delivered; what is old counts less
 	busy  float64   // seconds it took
 	at    time.Time // the latest sample
+	n     int       // samples
 
 	latency float64       // seconds from request to answer, a moving average
 	rest    time.Duration // when to look again; 0: exploreMin
@@ -40,7 +42,10 @@ func (r *rate) add(launched, now time.Time, bytes int) {
 		from = r.at // it was busy with the one before
 	}
 	if r.stale(launched) {
-		r.bytes, r.busy = 0, 0
+		r.bytes, r.busy, r.n = 0, 0, 0
+	}
+	if r.n++; bytes == 0 {
+		r.n += 2 // there is little doubt about that
 	}
 	keep := math.Exp(-now.Sub(from).Seconds() / rateMemory.Seconds())
 	r.bytes = r.bytes*keep + float64(bytes)
@@ -59,19 +64,29 @@ func (r *rate) stale(now time.Time) bool {
 }
 
 // explored sets when to look again, after a look at a source that was not
-// measured for a while; best is the throughput of the best source.
-func (r *rate) explored(best float64) {
-	if r.perSecond(0) >= uselessBelow*best {
+// measured for a while.
+func (r *rate) explored(useful bool) {
+	if useful {
 		r.rest = 0
 		return
 	}
 	r.rest = min(exploreMax, 2*max(exploreMin, r.rest))
 }
 
-// perSecond is the throughput in bytes, or otherwise if it is not known.
-func (r *rate) perSecond(otherwise float64) float64 {
+// measured is the throughput in bytes per second; 0: unknown.
+func (r *rate) measured() float64 {
 	if r.at.IsZero() {
-		return otherwise
+		return 0
 	}
 	return max(1, r.bytes) / max(r.busy, 1e-6)
+}
+
+// expected is the throughput that a request of so many bytes may count on,
+// where usual is that of the best source.
+func (r *rate) expected(bytes, usual float64) float64 {
+	if r.at.IsZero() {
+		return usual
+	}
+	credit := benefit * bytes / float64(r.n*r.n)
+	return (max(1, r.bytes) + credit) / (max(r.busy, 1e-6) + credit/usual)
 }

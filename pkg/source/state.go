@@ -38,7 +38,7 @@ func (p *Pool) States() []SourceState {
 		}
 		p.mu.Lock()
 		s.CoolDown = max(0, time.Until(m.until))
-		s.InFlight, s.Throughput = m.ops, m.rate.perSecond(0)
+		s.InFlight, s.Throughput = m.ops, m.rate.measured()
 		if s.LastError == "" && s.CoolDown > 0 {
 			s.LastError = "found to be " + m.verdict.String()
 		}
