@@ -14,9 +14,8 @@ import (
 // line is a source that sends one answer after the other, each in the time of pace.
 type line struct {
 	fake
-	pace     time.Duration
-	busy     chan struct{} // room for one
-	released int
+	pace time.Duration
+	busy chan struct{} // room for one
 }
 
 func newLine(name string, pace time.Duration) *line {
@@ -39,7 +38,7 @@ func (l *line) Operations(ctx context.Context, r source.Request) (*source.Answer
 	}()
 	select {
 	case <-done:
-		return source.AnswerOf(l.name, 1000, func() { l.mu.Lock(); l.released++; l.mu.Unlock() }), nil
+		return source.AnswerOf(l.name, 1000, nil), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -51,10 +50,18 @@ func (l *line) setPace(d time.Duration) {
 	l.pace = d
 }
 
-// load asks p for n requests, so many at a time.
+// load asks p for n requests, so many at a time, and says how long that took.
 func load(t *testing.T, p *source.Pool, n, atATime int) time.Duration {
 	t.Helper()
+	took, _ := loadAndWait(t, p, n, atATime)
+	return took
+}
+
+// loadAndWait is load, and says how long the longest request took.
+func loadAndWait(t *testing.T, p *source.Pool, n, atATime int) (took, longest time.Duration) {
+	t.Helper()
 	began := time.Now()
+	var mu sync.Mutex
 	var wg sync.WaitGroup
 	todo := make(chan struct{}, n)
 	for range n {
@@ -64,17 +71,21 @@ func load(t *testing.T, p *source.Pool, n, atATime int) time.Duration {
 	for range atATime {
 		wg.Go(func() {
 			for range todo {
+				sent := time.Now()
 				a, err := p.Operations(t.Context(), source.Request{Size: 10, Max: 1})
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				a.Release()
+				mu.Lock()
+				longest = max(longest, time.Since(sent))
+				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	return time.Since(began)
+	return time.Since(began), longest
 }
 
 func TestRequestsAreSpreadByMeasuredThroughput(t *testing.T) {
@@ -88,6 +99,11 @@ func TestRequestsAreSpreadByMeasuredThroughput(t *testing.T) {
 		}
 		if n := slow.count(); n < 100 || n > 300 {
 			t.Errorf("%d of 2000 requests to a source of a tenth of the other's speed", n)
+		}
+		// 32 requests under way at 110 a second: nothing should have to wait for much
+		// longer, at neither of them.
+		if _, longest := loadAndWait(t, p, 1000, 32); longest > time.Second {
+			t.Errorf("one request took %s", longest)
 		}
 		time.Sleep(time.Minute) // what was called off ends
 	})
@@ -153,27 +169,40 @@ func TestLateRequestIsSentToAnIdleSourceAsWell(t *testing.T) {
 	})
 }
 
+// deaf answers after a while, whether or not somebody is still waiting.
+type deaf struct {
+	fake
+	after          time.Duration
+	made, released int
+}
+
+func (d *deaf) Operations(context.Context, source.Request) (*source.Answer, error) {
+	time.Sleep(d.after)
+	d.made++
+	return source.AnswerOf(d.name, 1000, func() { d.released++ }), nil
+}
+
 func TestAnswerThatIsNotNeededIsReleased(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := newLine("a", 10*time.Millisecond), newLine("b", 10*time.Millisecond)
-		p := source.NewPool([]source.Source{a, b}, source.PoolOptions{})
-		load(t, p, 200, 4)
-		a.setPace(70 * time.Millisecond) // both answer at the same moment
-		asked, released := a.count()+b.count(), a.released+b.released
-		for range 200 { // some of them meet
-			got, err := p.Operations(t.Context(), source.Request{Size: 10, Max: 1, Peer: "a"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got.Release()
-			time.Sleep(time.Second)
-		}
-		synctest.Wait()
-		// A request that was called off brought nothing to release.
-		if n := a.released + b.released - released; n < 200 || n > a.count()+b.count()-asked {
-			t.Errorf("%d answers released", n)
-		}
-	})
+	for name, second := range map[string]time.Duration{"second comes first": 50 * time.Millisecond, "second comes late": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &deaf{fake: fake{name: "a"}, after: 600 * time.Millisecond}
+				b := &deaf{fake: fake{name: "b"}, after: second}
+				p := source.NewPool([]source.Source{a, b}, source.PoolOptions{})
+				got, err := p.Operations(t.Context(), source.Request{Size: 10, Max: 1, Peer: "a"})
+				if err != nil || a.made != 1 || b.made != 1 {
+					t.Fatalf("%d and %d answers, %v", a.made, b.made, err)
+				}
+				if n := a.released + b.released; n != 1 {
+					t.Errorf("%d of two answers released before the one that counts", n)
+				}
+				got.Release()
+				if a.released != 1 || b.released != 1 {
+					t.Errorf("released %d and %d times", a.released, b.released)
+				}
+			})
+		})
+	}
 }
 
 func TestSecondRequestsAreFew(t *testing.T) {
