@@ -2,7 +2,7 @@
 # Everything here is one command of the Go tool, or a script in .ci.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint vuln fmt fuzz bench interop demo docs image sbom sign e2e ci clean
+.PHONY: help build test race lint vuln fmt fuzz fuzzall bench interop demo docs image sbom sign e2e ci clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ fmt: ## format, imports in order
 
 fuzz: ## one fuzz target: make fuzz PKG=./pkg/wire TARGET=FuzzDecodeMessage TIME=1m
 	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) $(PKG)
+
+fuzzall: ## every fuzz target for TIME, one after the other
+	.ci/fuzz $(TIME)
 
 bench: ## a million operations over loopback, and what each program used
 	go run ./cmd/proofsync bench
