@@ -21,7 +21,7 @@ import (
 
 const (
 	// timeout is how long a client waits for an answer.
-	timeout = 300 * time.Millisecond
+	timeout = 400 * time.Millisecond
 	// inFlight is what answers under way may occupy at a client, in bytes.
 	inFlight = 256 << 10
 )
