@@ -50,6 +50,39 @@ func (d *DB) Backup(ctx context.Context, out string, progress func(done, total i
 // Epoch counts how often the log was declared to have lost commits; 0: never.
 func (d *DB) Epoch() uint64 { return d.dir.Epoch() }
 
+// RaiseEpoch records the epoch of the log that a replica has made readable. It never
+// goes down (*store.EpochError), and the same one changes nothing.
+func (d *DB) RaiseEpoch(n uint64) error {
+	d.write.Lock() // no generation is being put to use meanwhile
+	defer d.write.Unlock()
+	if n == d.dir.Epoch() {
+		return nil
+	}
+	if err := d.space.Need(smallFile); err != nil {
+		return err
+	}
+	return d.dir.RaiseEpoch(n)
+}
+
+// smallFile is what replacing one of the small files of a directory takes at most.
+const smallFile = 64 << 10
+
+// ReadCheckpoint returns the signed target that was kept last; nil: none ever was.
+// See store.Dir.ReadCheckpoint.
+func (d *DB) ReadCheckpoint() ([]byte, error) { return d.dir.ReadCheckpoint() }
+
+// KeepCheckpoint remembers a signed target durably, in the place of the one before.
+// A *space.LowError says that nothing was written as there is no space.
+func (d *DB) KeepCheckpoint(note []byte) error {
+	if err := d.space.Need(smallFile); err != nil {
+		return err
+	}
+	return d.dir.KeepCheckpoint(note)
+}
+
+// CheckpointPath is the file of the signed target.
+func (d *DB) CheckpointPath() string { return d.dir.CheckpointPath() }
+
 // raiseEpoch declares a new epoch. The database is open, so the directory is
 // sound.
 func (d *DB) raiseEpoch(n uint64) error {

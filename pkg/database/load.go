@@ -270,23 +270,38 @@ func (l *Load) note() {
 	}
 }
 
-// Publish makes the operations up to end, which must be End, readable in one
-// step if they end with a commit and lead to root. Otherwise it fails with
-// ErrNoCommit or *RootError and changes nothing. A generation in the making
-// becomes the one in use.
-func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
+// Check says whether the operations up to end, which must be End, could be
+// published: they end with a commit and lead to root. Otherwise it fails with
+// ErrNoCommit or *RootError.
+func (l *Load) Check(root mmr.Digest, end uint64) error {
+	_, err := l.check(root, end)
+	return err
+}
+
+func (l *Load) check(root mmr.Digest, end uint64) (tip, error) {
 	if end != l.End() {
-		return Commit{}, fmt.Errorf("publish at %d, the load ends at %d", end, l.End())
+		return tip{}, fmt.Errorf("publish at %d, the load ends at %d", end, l.End())
 	}
 	t, err := l.lastOperation()
 	if err != nil {
-		return Commit{}, err
+		return tip{}, err
 	}
 	if !t.commit || t.floor >= end {
-		return Commit{}, fmt.Errorf("%w: size %d", ErrNoCommit, end)
+		return tip{}, fmt.Errorf("%w: size %d", ErrNoCommit, end)
 	}
 	if got := l.w.frontier.Root(t.floor); got != root {
-		return Commit{}, &RootError{Size: end, Want: root, Got: got}
+		return tip{}, &RootError{Size: end, Want: root, Got: got}
+	}
+	return t, nil
+}
+
+// Publish makes the operations up to end, which must be End, readable in one
+// step if they end with a commit and lead to root. Otherwise it fails as Check
+// does and changes nothing. A generation in the making becomes the one in use.
+func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
+	t, err := l.check(root, end)
+	if err != nil {
+		return Commit{}, err
 	}
 	if err := l.room(); err != nil {
 		return Commit{}, err

@@ -167,9 +167,25 @@ func (c Class) String() string {
 	return "local"
 }
 
-// Classify sorts the errors of this package; whatever it does not know is Local.
+// ContradictionError says that two signed targets contradict each other: they are of
+// one epoch and give one size different roots. Their notes prove it to anybody.
+type ContradictionError struct{ Target, Last Target }
+
+func (e *ContradictionError) Error() string {
+	return fmt.Sprintf("two signed targets of %s contradict each other: at size %d one has the root %s, the other %s", e.Target.Peer, e.Target.End, e.Target.Root, e.Last.Root)
+}
+
+// Class is that of errors that trying again may end.
+func (e *ContradictionError) Class() Class { return Slow }
+
+// Classify sorts the errors of this package, and those that say by a method Class
+// what they are; whatever it does not know is Local.
 func Classify(err error) Class {
 	var (
+		classed interface {
+			error
+			Class() Class
+		}
 		protocol    *ProtocolError
 		unreachable *UnreachableError
 		refused     *RefusedError
@@ -177,6 +193,8 @@ func Classify(err error) Class {
 		guess       *DecodeError
 	)
 	switch {
+	case errors.As(err, &classed):
+		return classed.Class()
 	case errors.As(err, &protocol), errors.As(err, &guess):
 		return Wrong
 	case errors.Is(err, ErrTimeout), errors.As(err, &unreachable):

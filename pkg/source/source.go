@@ -55,10 +55,38 @@ type Group interface {
 	Sources() int
 }
 
-// Target is a target and the peer that named it. Nothing about it is verified.
+// Acceptor is a Source of signed targets that remembers which was accepted, so that
+// no older one is ever named again. It is told of targets in the order in which
+// they are made readable, by one at a time.
+type Acceptor interface {
+	// Accept is told that t continues what is stored here, or that there is nothing
+	// it has to continue, before anything is loaded under it. It is remembered
+	// durably when Accept returns nil. Errors are those of the storage.
+	Accept(t Target) error
+	// Reached is told that t is readable.
+	Reached(t Target)
+	// Accepted is the target accepted last; false: none was.
+	Accepted() (Target, bool)
+}
+
+// Target is a target and who named it: a peer, of which nothing is verified, or
+// whoever vouches for signed ones.
 type Target struct {
 	wire.Target
 	Peer string
+	// Signed says that the target is not a server's word: enough trusted keys have
+	// signed it, or the operator has named it.
+	Signed bool
+	// Epoch is that of the log, if the target is signed: a higher one may
+	// contradict what was true before.
+	Epoch uint64
+	// Note is the signed note; nil if there is none. It must not be changed.
+	Note []byte
+}
+
+// Same says whether two targets are of one peer, say the same and are worth the same.
+func (t Target) Same(other Target) bool {
+	return t.Target == other.Target && t.Peer == other.Peer && t.Signed == other.Signed && t.Epoch == other.Epoch
 }
 
 // Request asks for the operations [Start, Start+n) with 1 <= n <= Max, as

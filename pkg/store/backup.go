@@ -58,6 +58,9 @@ func (d *Dir) Backup(ctx context.Context, g *Generation, out string, progress fu
 	}
 	err = errors.Join(h.write(Head{Generation: g.number, Size: s.Size, Root: s.Root}), h.f.Close())
 	if err == nil {
+		err = copying.checkpoint(ctx, d.path, t.temp)
+	}
+	if err == nil {
 		err = t.publish()
 	}
 	return s, copying.Transfer, err
@@ -185,6 +188,9 @@ func (t *transfer) directory(ctx context.Context, from, to string, c current) er
 		return err
 	}
 	if err := t.folder(ctx, t.fs.PathJoin(from, name), t.fs.PathJoin(to, name)); err != nil {
+		return err
+	}
+	if err := t.checkpoint(ctx, from, to); err != nil {
 		return err
 	}
 	return c.write(t.fs, to)

@@ -381,13 +381,13 @@ func (d *Dir) unlock() error {
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
+	ours := generation || name == "LOCK" || name == "HEAD" || name == checkpointName || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
 	return !ours
 }
 
 // isLeftover says whether only a crash leaves a file or folder of this name.
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp"
+	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp" || name == checkpointName+".tmp"
 }
 
 func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

@@ -23,12 +23,13 @@ func quarantined(name string) string {
 // The path is where it is now.
 func (d *Dir) Quarantine(n uint64, evidence []byte) (path string, err error) {
 	name := generationName(n)
-	return quarantine(d.fs, d.path, []string{name}, quarantined(name), evidence)
+	return quarantine(d.fs, d.path, []string{name}, quarantined(name), false, evidence)
 }
 
 // QuarantineDir sets everything aside that a damaged directory holds: CURRENT,
-// HEAD and all generations. What is left can be opened, and is an empty replica.
-// Nobody may have the directory open (*LockedError).
+// HEAD and all generations. What is left can be opened, and is an empty replica,
+// of the epoch that was recorded, if that can be read, and with the signed target
+// that was accepted last. Nobody may have the directory open (*LockedError).
 func QuarantineDir(fs FS, path string, evidence []byte) (where string, err error) {
 	fs = orDefault(fs)
 	lock, err := fs.Lock(fs.PathJoin(path, "LOCK"))
@@ -55,12 +56,25 @@ func QuarantineDir(fs FS, path string, evidence []byte) (where string, err error
 			last = append(last, name)
 		}
 	}
-	return quarantine(fs, path, append(move, last...), quarantined("all"), evidence)
+	as := quarantined("all")
+	c, err := readCurrent(fs, path)
+	if err != nil || c.epoch == 0 {
+		return quarantine(fs, path, append(move, last...), as, true, evidence)
+	}
+	// CURRENT is copied and replaced in one step instead: no crash loses the epoch.
+	if where, err = quarantine(fs, path, move, as, true, evidence); err != nil {
+		return "", err
+	}
+	if err := c.write(fs, where); err != nil {
+		return "", err
+	}
+	c.generation = 0
+	return where, c.write(fs, path)
 }
 
-// quarantine moves names of dir to the folder quarantine, under the name as:
-// one of them as that, several into it.
-func quarantine(fs FS, dir string, names []string, as string, evidence []byte) (string, error) {
+// quarantine moves names of dir to the folder quarantine: into a folder of the name
+// as, or the only one of them under that name.
+func quarantine(fs FS, dir string, names []string, as string, inside bool, evidence []byte) (string, error) {
 	folder := fs.PathJoin(dir, quarantineName)
 	path := fs.PathJoin(folder, as)
 	err := clearQuarantine(fs, folder)
@@ -68,12 +82,12 @@ func quarantine(fs FS, dir string, names []string, as string, evidence []byte) (
 		err = mkdirAll(fs, folder)
 	}
 	into := folder
-	if err == nil && len(names) != 1 {
+	if err == nil && inside {
 		into, err = path, mkdirAll(fs, path)
 	}
 	for _, name := range names {
 		to := path
-		if len(names) != 1 {
+		if inside {
 			to = fs.PathJoin(path, name)
 		}
 		if err == nil {

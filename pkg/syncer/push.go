@@ -94,7 +94,7 @@ func (p *pushes) forget(t source.Target) {
 	if by == nil {
 		return
 	}
-	if by.target == t {
+	if by.target.Same(t) {
 		by.target = source.Target{}
 	}
 	by.muted = time.Now().Add(p.s.o.TargetInterval)
@@ -104,7 +104,7 @@ func (p *pushes) forget(t source.Target) {
 func (p *pushes) completed(t source.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if by := p.peers[t.Peer]; by != nil && by.target == t {
+	if by := p.peers[t.Peer]; by != nil && by.target.Same(t) {
 		p.s.m.followDuration.Observe(time.Since(by.at).Seconds())
 	}
 }

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// checkpointName is the file with the newest signed target that was accepted.
+// docs/format.md section 6.
+const checkpointName = "CHECKPOINT"
+
+// mostCheckpoint bounds the file: notes are of at most 64 KiB.
+const mostCheckpoint = 64 << 10
+
+// ReadCheckpoint returns the signed target that was kept last, byte for byte; nil:
+// none ever was. What it says is not looked at here. It is the memory that
+// protects from older targets, so what cannot be one is an error: never nothing.
+func (d *Dir) ReadCheckpoint() ([]byte, error) { return readCheckpoint(d.fs, d.path) }
+
+// KeepCheckpoint remembers a signed target in the place of the one before. It is
+// durable when it returns, and survives generations, quarantines and backups. It
+// must not be called by two at a time.
+func (d *Dir) KeepCheckpoint(note []byte) error {
+	switch {
+	case d.opts.ReadOnly:
+		return ErrReadOnly
+	case len(note) == 0 || len(note) > mostCheckpoint:
+		return fmt.Errorf("signed target of %d bytes: 1 to %d expected", len(note), mostCheckpoint)
+	}
+	if err := writeFile(d.fs, d.path, checkpointName, note); err != nil {
+		return fmt.Errorf("write %s: %w", d.CheckpointPath(), err)
+	}
+	return nil
+}
+
+// CheckpointPath is where KeepCheckpoint writes.
+func (d *Dir) CheckpointPath() string { return d.join(checkpointName) }
+
+func readCheckpoint(fs FS, dir string) ([]byte, error) {
+	path := fs.PathJoin(dir, checkpointName)
+	f, err := fs.Open(path)
+	if isNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	note, err := io.ReadAll(io.LimitReader(f, mostCheckpoint+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	case len(note) == 0:
+		return nil, fmt.Errorf("%s is empty", path)
+	case len(note) > mostCheckpoint:
+		return nil, fmt.Errorf("%s has more than %d bytes", path, mostCheckpoint)
+	}
+	return note, nil
+}
+
+// checkpoint copies the signed target of a directory, if it has one.
+func (t *transfer) checkpoint(ctx context.Context, from, to string) error {
+	path := t.fs.PathJoin(from, checkpointName)
+	info, err := t.fs.Stat(path)
+	switch {
+	case isNotExist(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	t.total += info.Size()
+	return t.file(ctx, path, t.fs.PathJoin(to, checkpointName))
+}
