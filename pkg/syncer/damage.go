@@ -3,9 +3,9 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
@@ -80,36 +80,22 @@ func (it *iteration) mend(ctx context.Context) error {
 	return nil
 }
 
-// compareLost looks, when something is readable again, whether the state that
-// was lost with damaged data is a part of it: a source must not be able to make a
-// replica forget its history unnoticed.
-func (it *iteration) compareLost() error {
+// replaced says what became of the state that was lost with damaged data, now that
+// t is readable in its place. Whether it is a part of it was looked at before
+// anything was fetched: see linkRemembered.
+func (it *iteration) replaced(t source.Target) {
 	x := it.lost
-	if x == nil {
-		return nil
-	}
-	v, err := it.db.View()
-	if err != nil {
-		return local("compare with what was lost", err)
-	}
-	defer v.Close()
-	root, err := v.RootAt(x.Size)
 	switch {
-	case errors.Is(err, database.ErrBeyond):
-		return nil // later
-	case errors.Is(err, database.ErrPruned):
+	case x == nil || x.Size > t.End:
+		return // or later
+	case it.relinked:
+		it.log.Info("rebuilt: the new data continues what was damaged", "size", x.Size, "root", x.Root)
+	case it.forkSeen != nil:
+		it.log.Warn("rebuilt: the new data is not what was damaged, which is in quarantine", "size", x.Size, "root", x.Root)
+	default:
 		it.m.linksMissing.Inc()
 		it.log.Warn("history link missing: the source does not retain the size of the damaged data, whether the new history continues it is not proven",
-			"size", x.Size, "root", x.Root, "new_start", v.Start())
-	case err == nil && root == x.Root:
-		it.log.Info("rebuilt: the new data continues what was damaged", "size", x.Size, "root", x.Root)
-	case err == nil, errors.Is(err, database.ErrNotBoundary):
-		it.m.forks.Inc()
-		it.log.Error("fork: what was rebuilt is not the history of the damaged data, which is in quarantine",
-			"size", x.Size, "root", x.Root, "root_there_now", fmt.Sprint(root))
-	default:
-		return local("compare with what was lost", err)
+			"size", x.Size, "root", x.Root, "new_start", t.Start)
 	}
-	it.lost = nil
-	return nil
+	it.lost, it.relinked = nil, false
 }

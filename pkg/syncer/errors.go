@@ -37,9 +37,25 @@ type ForkError struct {
 	// another one of the peer found within the same minute. Empty if it could
 	// not be kept.
 	Evidence string
+	// Signed says that the target is a signed one, of Epoch; the database is of
+	// LocalEpoch. Only a higher epoch is followed, and only with Rebuild.
+	Signed            bool
+	Epoch, LocalEpoch uint64
+	// Contradiction says that two signed targets of the peer prove the fork.
+	Contradiction bool
 }
 
 func (e *ForkError) Error() string {
+	switch {
+	case e.Contradiction:
+		return fmt.Sprintf("fork: two signed targets of %s contradict each other at size %d (one is %s): nothing is followed, show the evidence to whoever holds the key", e.Peer, e.Location, e.Target)
+	case e.Signed && e.Location == e.Target.End && e.Root == e.Target.Root:
+		return fmt.Sprintf("fork: in epoch %d the log of %s ends at %d, this replica of epoch %d holds more (the target is %s)", e.Epoch, e.Peer, e.Location, e.LocalEpoch, e.Target)
+	case e.Signed && e.Epoch > e.LocalEpoch:
+		return fmt.Sprintf("fork: the history of epoch %d of %s up to %d is not that of epoch %d, which is held here (the target is %s)", e.Epoch, e.Peer, e.Location, e.LocalEpoch, e.Target)
+	case e.Signed:
+		return fmt.Sprintf("fork: the signed history that %s serves is not ours up to %d, and no new epoch was declared (the target is %s): it is not followed", e.Peer, e.Location, e.Target)
+	}
 	return fmt.Sprintf("fork: the history of %s up to %d is not ours (its target is %s)", e.Peer, e.Location, e.Target)
 }
 

@@ -41,6 +41,12 @@ type evidence struct {
 	TheirPins  []mmr.Digest `json:"peer_pins,omitempty"` // at Start
 	Proof      string       `json:"proof"`               // hexadecimal, as on the wire
 	Operations string       `json:"operations"`          // hexadecimal, from Start on; cut at 1 MiB
+
+	// Of signed targets: what was signed, as it came.
+	Epoch        uint64 `json:"epoch,omitempty"` // of the target
+	LocalEpoch   uint64 `json:"local_epoch,omitempty"`
+	Note         string `json:"note,omitempty"`          // of the target
+	AcceptedNote string `json:"accepted_note,omitempty"` // the newest that was accepted before
 }
 
 // newEvidence is the evidence an answer is. It copies what it keeps.

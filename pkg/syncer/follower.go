@@ -19,7 +19,7 @@ type follower struct {
 	mu     sync.Mutex
 	latest source.Target
 	known  bool
-	last   map[string]wire.Target // of each peer
+	last   map[string]wire.Target // of each peer that is believed as little as others
 	warned bool                   // said that polling fails
 }
 
@@ -71,7 +71,7 @@ func (f *follower) poll(ctx context.Context) (source.Target, error) {
 	f.latest, f.known, f.warned = t, true, false
 	f.last[t.Peer] = t.Target
 	f.mu.Unlock()
-	if known && t.Target != old && !newer(t.Target, old) {
+	if known && !t.Signed && t.Target != old && !continues(t.Target, old) {
 		f.s.regressed(t, old)
 	}
 	f.s.track.update(func(s *Status) { s.Target, s.TargetTime = t.Target, time.Now() })
@@ -90,7 +90,7 @@ func (s *Syncer) regressed(t source.Target, last wire.Target) {
 // pushed returns the target that was pushed, if there is one that is not
 // readable here, as if it had been asked for.
 func (f *follower) pushed() (source.Target, bool) {
-	t, ok, _ := f.s.pushes.newest(f.s.db.Loads().Size)
+	t, ok, _ := f.s.pushes.newest(f.s.db.Loads().Size, f.s.db.Epoch())
 	if ok {
 		f.mu.Lock()
 		f.latest, f.known = t, true
@@ -119,17 +119,25 @@ func (f *follower) failed(err error) {
 }
 
 // newest is the newest target, asked for or pushed, and whether it is newer than t.
-func (f *follower) newest(t wire.Target) (source.Target, bool) {
+func (f *follower) newest(t source.Target) (source.Target, bool) {
 	f.mu.Lock()
 	latest, known := f.latest, f.known
 	f.mu.Unlock()
-	if p, ok, _ := f.s.pushes.newest(t.End); ok && !(known && newer(latest.Target, p.Target)) {
+	if p, ok, _ := f.s.pushes.newest(t.End, t.Epoch); ok && !(known && newer(latest, p)) {
 		latest, known = p, true
 	}
-	return latest, known && newer(latest.Target, t)
+	return latest, known && newer(latest, t)
 }
 
-// newer says whether t continues old (format.md section 4).
-func newer(t, old wire.Target) bool {
+// newer says whether t is to be followed after old.
+func newer(t, old source.Target) bool {
+	if t.Epoch != old.Epoch {
+		return t.Epoch > old.Epoch
+	}
+	return continues(t.Target, old.Target)
+}
+
+// continues says whether t continues old (format.md section 4).
+func continues(t, old wire.Target) bool {
 	return t.End > old.End && t.Start >= old.Start && t.Root != old.Root
 }

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/proofsync/proofsync/pkg/source"
 )
@@ -34,7 +35,7 @@ func (it *iteration) proveFork(ctx context.Context, t source.Target) (*fork, err
 		return nil, err
 	}
 	defer p.release()
-	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: t.End}, it.newEvidence(t.Target, p.request, p.answer)}
+	f := it.newFork(t, p, t.End)
 	v, err := it.db.View()
 	if err != nil {
 		return nil, local("compare target", err)
@@ -44,15 +45,55 @@ func (it *iteration) proveFork(ctx context.Context, t source.Target) (*fork, err
 		f.Root = root
 		f.evidence.RootThere = &root
 	}
-	f.evidence.Location = t.End
 	return f, nil
+}
+
+// newFork is a fork at a location that the peer of p has proven.
+func (it *iteration) newFork(t source.Target, p *piece, location uint64) *fork {
+	f := &fork{
+		ForkError: ForkError{Peer: p.answer.Peer, Target: t.Target, Location: location, Signed: t.Signed, Epoch: t.Epoch, LocalEpoch: it.db.Epoch()},
+		evidence:  it.newEvidence(t.Target, p.request, p.answer),
+	}
+	f.evidence.Location = location
+	f.evidence.Epoch, f.evidence.LocalEpoch = f.Epoch, f.LocalEpoch
+	f.evidence.Note = string(t.Note)
+	if a, ok := it.accepted(); ok {
+		f.evidence.AcceptedNote = string(a.Note)
+	}
+	return f
+}
+
+// contradiction is a fork that two notes prove.
+func (it *iteration) contradiction(e *source.ContradictionError) *fork {
+	st := it.Status()
+	last := e.Last.Root
+	return &fork{
+		ForkError: ForkError{
+			Peer: e.Target.Peer, Target: e.Target.Target, Location: e.Target.End, Root: last,
+			Signed: true, Epoch: e.Target.Epoch, LocalEpoch: it.db.Epoch(), Contradiction: true,
+		},
+		evidence: &evidence{
+			Time: time.Now().UTC(), Peer: e.Target.Peer, Codec: it.codec.String(),
+			LocalSize: st.Size, LocalRoot: st.Root,
+			TargetRoot: e.Target.Root, Target: [2]uint64{e.Target.Start, e.Target.End},
+			Location: e.Target.End, RootThere: &last,
+			Epoch: e.Target.Epoch, LocalEpoch: it.db.Epoch(),
+			Note: string(e.Target.Note), AcceptedNote: string(e.Last.Note),
+		},
+	}
+}
+
+// mayRebuild says whether the policy allows to start over with the history of t. A
+// signed target has to say that the log lost its end.
+func (it *iteration) mayRebuild(t source.Target) bool {
+	return it.o.OnFork == Rebuild && (!t.Signed || t.Epoch > it.db.Epoch())
 }
 
 // onFork applies the policy.
 func (it *iteration) onFork(ctx context.Context, t source.Target, f *fork) error {
 	it.keep(f)
 	it.reportDiverged(f.Peer, t.Peer)
-	if it.o.OnFork != Rebuild {
+	if !it.mayRebuild(t) {
 		return &f.ForkError
 	}
 	it.unproven = false // more is known: nothing links the next generation to ours
@@ -81,7 +122,7 @@ func (it *iteration) keep(f *fork) {
 	}
 	it.log.Error("fork: the source's history is not ours", "peer", f.Peer, "location", f.Location,
 		"size", f.evidence.LocalSize, "root", f.evidence.LocalRoot, "target", f.Target,
-		"evidence", f.Evidence, "on_fork", it.o.OnFork)
+		"evidence", f.Evidence, "on_fork", it.o.OnFork, "signed", f.Signed, "epoch", f.Epoch, "local_epoch", f.LocalEpoch)
 }
 
 // reportDiverged tells the source that the peer that answered, and the one

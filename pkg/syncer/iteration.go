@@ -116,7 +116,7 @@ func (it *iteration) run(ctx context.Context) error {
 			}
 			it.pushes.completed(t)
 			failures = 0
-			next, more := it.follow.newest(t.Target)
+			next, more := it.follow.newest(t)
 			if !more || it.o.Once {
 				return nil
 			}
@@ -163,6 +163,15 @@ func (it *iteration) learn(ctx context.Context) (source.Target, error) {
 // before the target is learned anew, or the error when that would be of no use.
 func (it *iteration) judge(err error, t source.Target, failures int) (time.Duration, error) {
 	class := classify(err)
+	if e, ok := errors.AsType[*source.ContradictionError](err); ok {
+		f := it.contradiction(e)
+		it.keep(f)
+		err = &f.ForkError
+	}
+	if p := untrusted(err); p != "" {
+		it.enterUntrusted(p, err)
+		return max(it.o.TargetInterval, source.Backoff(failures+1)), nil
+	}
 	var fork *ForkError
 	var mismatch *MismatchError
 	var incomparable *IncomparableError
@@ -278,13 +287,8 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 		if err != nil {
 			return err
 		}
-		if same {
-			if t.End < loads.Size {
-				it.noteBehind(t)
-			} else {
-				it.result.Behind = false
-			}
-			return nil
+		if same && !it.givenUp(t, loads.Size) {
+			return it.atOurs(t, loads.Size)
 		}
 		if err := it.stillMismatched(ctx, t); err != nil {
 			return err
@@ -301,6 +305,19 @@ func (it *iteration) toward(ctx context.Context, t source.Target) error {
 	return it.reach(ctx, t, a)
 }
 
+// atOurs notes that a target is a root of ours.
+func (it *iteration) atOurs(t source.Target, size uint64) error {
+	if err := it.accept(t); err != nil {
+		return err
+	}
+	if t.End < size {
+		it.noteBehind(t)
+		return nil
+	}
+	it.result.Behind = false
+	return it.reached(t)
+}
+
 // reach completes a target by the chosen way, and by other ways when that
 // turns out to be a dead end.
 func (it *iteration) reach(ctx context.Context, t source.Target, a action) error {
@@ -308,6 +325,9 @@ func (it *iteration) reach(ctx context.Context, t source.Target, a action) error
 		it.track.phase(PhaseSyncing)
 	}
 	fork, err := it.linkPublished(ctx, t, a)
+	if fork == nil && err == nil {
+		fork, err = it.linkRemembered(ctx, t)
+	}
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,10 @@ func (it *iteration) load(ctx context.Context, t source.Target, a action) error 
 	if e := l.Close(); e != nil && err == nil {
 		err = local("close the load", e)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return it.reached(t)
 }
 
 // beginning is the location at which a load goes on.
@@ -187,8 +190,7 @@ func (it *iteration) link(ctx context.Context, t source.Target, l *database.Load
 // forkAt is the fork that p, fetched with the pinned nodes of its start, proves:
 // our peaks there are others.
 func (it *iteration) forkAt(t source.Target, p *piece, ours []mmr.Digest) *fork {
-	f := &fork{ForkError{Peer: p.answer.Peer, Target: t.Target, Location: p.start}, it.newEvidence(t.Target, p.request, p.answer)}
-	f.evidence.Location = p.start
+	f := it.newFork(t, p, p.start)
 	f.evidence.OurPeaks = ours
 	return f
 }
@@ -199,7 +201,7 @@ func (it *iteration) forkAt(t source.Target, p *piece, ours []mmr.Digest) *fork 
 // its log any more, the next generation begins with that said (unproven).
 func (it *iteration) linkPublished(ctx context.Context, t source.Target, a action) (*fork, error) {
 	it.unproven = false
-	rebuilding := it.forkSeen != nil && it.o.OnFork == Rebuild
+	rebuilding := it.forkSeen != nil && it.mayRebuild(t)
 	l := it.db.Loads()
 	if !l.Published || a == extend || a == continueStaged && rebuilding {
 		return nil, nil // an extended load is linked when it is filled
@@ -240,6 +242,11 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 	it.track.restart()
 	it.track.update(func(st *Status) { st.Stored = l.End() })
 	resumed := l.End() == t.End
+	if !resumed { // else its root is all that links it, and is looked at below
+		if err := it.accept(t); err != nil {
+			return err
+		}
+	}
 	f := newFetch(it, t, l)
 	p := *first
 	*first = nil
@@ -260,7 +267,7 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 		last.release()
 	}
 	began := time.Now()
-	c, err := l.Publish(t.Root, t.End)
+	err := l.Check(t.Root, t.End)
 	var root *database.RootError
 	switch {
 	case errors.As(err, &root), errors.Is(err, database.ErrNoCommit):
@@ -268,14 +275,21 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 	case err != nil:
 		return local("publish", err)
 	}
+	if resumed {
+		if err := it.accept(t); err != nil {
+			return err
+		}
+	}
+	c, err := l.Publish(t.Root, t.End)
+	if err != nil {
+		return local("publish", err)
+	}
 	it.result.Published++
 	it.result.Behind = false
+	it.replaced(t)
 	it.forkSeen = nil
 	it.lookLocal()
 	it.succeeded()
-	if err := it.compareLost(); err != nil {
-		return err
-	}
 	it.log.Debug("target completed", "size", c.Size, "root", c.Root, "publish", time.Since(began))
 	return nil
 }

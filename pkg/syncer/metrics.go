@@ -16,6 +16,7 @@ type Metrics struct {
 	duration, requestDuration       prometheus.Histogram
 	followDuration                  prometheus.Histogram
 	refuted, forks, rebuilds        prometheus.Counter
+	rollbacks                       prometheus.Counter
 	linksMissing, regressions       prometheus.Counter
 	quarantines                     prometheus.Counter
 	stalls                          prometheus.Counter
@@ -48,6 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		lastDuration:     gauge("last_duration_seconds", "Duration of the last completed iteration, the pause after it not included."),
 		refuted:          counter("verification_failures_total", "Answers that were refuted: wrong proofs, pinned nodes or targets."),
 		forks:            counter("forks_total", "Times the source's history was found not to be ours."),
+		rollbacks:        counter("rollbacks_total", "Times the newest signed target was older than one accepted before."),
 		rebuilds:         counter("rebuilds_total", "Times the replica was started over because of a fork."),
 		quarantines:      counter("quarantines_total", "Times a damaged generation was set aside to be fetched anew."),
 		linksMissing:     counter("history_links_missing_total", "Times no source retained our size, so that the new history could not be proven to continue ours."),

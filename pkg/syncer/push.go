@@ -48,12 +48,12 @@ func (p *pushes) put(t source.Target) {
 	by.target, by.last, by.at = t, t.Target, now
 	muted := now.Before(by.muted)
 	p.mu.Unlock()
-	if known && t.Target != last && !newer(t.Target, last) {
+	if known && !t.Signed && t.Target != last && !continues(t.Target, last) {
 		p.s.regressed(t, last)
 	}
 	if !muted {
 		p.s.track.update(func(s *Status) {
-			if t.End >= s.Target.End {
+			if t.Signed || t.End >= s.Target.End {
 				s.Target, s.TargetTime = t.Target, now
 			}
 		})
@@ -64,24 +64,32 @@ func (p *pushes) put(t source.Target) {
 	}
 }
 
-// newest is the newest target beyond size of the peers that are listened to. If
-// there is none, wait is how long it takes until there may be; 0: for ever.
-func (p *pushes) newest(size uint64) (t source.Target, ok bool, wait time.Duration) {
+// newest is the newest target of the peers that are listened to that is beyond a log
+// of that size and epoch, which only signed targets have. If there is none, wait is how long it takes until there may be; 0: for ever.
+func (p *pushes) newest(size, epoch uint64) (t source.Target, ok bool, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	for _, by := range p.peers {
 		switch muted := by.muted.Sub(now); {
-		case by.target.End <= size:
+		case !beyond(by.target, size, epoch):
 		case muted > 0:
 			if wait == 0 || muted < wait {
 				wait = muted
 			}
-		case !ok || newer(by.target.Target, t.Target):
+		case !ok || newer(by.target, t):
 			t, ok = by.target, true
 		}
 	}
 	return t, ok, wait
+}
+
+// beyond says whether t is more than what a log of that size and epoch holds.
+func beyond(t source.Target, size, epoch uint64) bool {
+	if t.Note != nil && t.Epoch != epoch {
+		return t.Epoch > epoch
+	}
+	return t.End > size
 }
 
 // forget gives up t, which could not be completed. Its peer is not listened to
@@ -115,7 +123,7 @@ func (s *Syncer) pause(ctx context.Context) error {
 	rest := time.NewTimer(s.o.SyncInterval)
 	defer rest.Stop()
 	for {
-		_, ok, wait := s.pushes.newest(s.db.Loads().Size)
+		_, ok, wait := s.pushes.newest(s.db.Loads().Size, s.db.Epoch())
 		if ok {
 			return ctx.Err()
 		}

@@ -20,7 +20,7 @@ func TestPeerWhosePushFailedIsNotListenedToForAnInterval(t *testing.T) {
 		p := newPushes(&Syncer{o: o, m: o.Metrics, log: o.Logger, track: newTracker(o.Metrics)})
 		want := func(end uint64, wait time.Duration) {
 			t.Helper()
-			got, ok, w := p.newest(5)
+			got, ok, w := p.newest(5, 0)
 			if ok != (end > 0) || got.End != end || w != wait {
 				t.Errorf("newest %v, %t, wait %v; want %d, %v", got, ok, w, end, wait)
 			}

@@ -19,12 +19,14 @@ const (
 	PhaseBehind     Phase = "behind"     // the source has less than we do, or what cannot be compared; waiting
 	PhaseForked     Phase = "forked"     // the source's history is not ours
 	PhaseMismatch   Phase = "mismatch"   // the source's log is of another family or encoding
+	PhaseStale      Phase = "stale"      // the newest signed target is too old to be followed
+	PhaseRollback   Phase = "rollback"   // the newest signed target is older than one accepted before
 	PhasePaused     Phase = "paused"     // no room on the disk; waiting for it
 	PhaseDamaged    Phase = "damaged"    // stored data is damaged, and stays as it is
 	PhaseFailed     Phase = "failed"     // our own storage failed; Run has ended
 )
 
-var phases = []Phase{PhaseConnecting, PhaseSyncing, PhaseWaiting, PhaseBehind, PhaseForked, PhaseMismatch, PhasePaused, PhaseDamaged, PhaseFailed}
+var phases = []Phase{PhaseConnecting, PhaseSyncing, PhaseWaiting, PhaseBehind, PhaseForked, PhaseMismatch, PhaseStale, PhaseRollback, PhasePaused, PhaseDamaged, PhaseFailed}
 
 // Status is a snapshot of a Syncer. It is a copy; the errors it points to do
 // not change any more.
@@ -49,6 +51,7 @@ type Status struct {
 	Mismatch  *MismatchError // in PhaseMismatch
 	Damage    *DamageError   // in PhaseDamaged
 	Paused    error          // in PhasePaused: matches *space.LowError
+	Untrusted error          // in PhaseStale and PhaseRollback
 	// Incomparable is why, in PhaseBehind, it is unknown how far behind the
 	// source is; nil if its target is one of our roots.
 	Incomparable *IncomparableError
@@ -138,6 +141,9 @@ func (t *tracker) phase(p Phase) {
 		}
 		if p != PhasePaused {
 			s.Paused = nil
+		}
+		if p != PhaseStale && p != PhaseRollback {
+			s.Untrusted = nil
 		}
 		if p != PhaseBehind {
 			s.Incomparable = nil

@@ -39,6 +39,7 @@ type Syncer struct {
 	seen       sizes                     // of the operations fetched
 	rate       float64                   // verified operations per second, as measured last; 0: not yet
 	lost       *database.Damage          // what was readable before data was set aside; nil: nothing, or compared
+	relinked   bool                      // it was proven to be a part of what is being fetched in its place
 	told       time.Time                 // when the beginning of an iteration was last logged for operators
 }
 
@@ -56,6 +57,7 @@ func New(db *database.DB, src source.Source, o Options) *Syncer {
 	}
 	s.pushes = newPushes(s)
 	s.lookLocal()
+	s.rememberReached()
 	return s
 }
 
