@@ -2,11 +2,7 @@ package targets
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
-	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/wire"
 )
@@ -42,28 +38,4 @@ func (s *Static) Report(peer string, v source.Verdict) {
 	if r, ok := s.pool.(source.Reporter); ok {
 		r.Report(peer, v)
 	}
-}
-
-// ParseTarget reads ROOT:START:END, a root in hexadecimal and the range of
-// locations under it.
-func ParseTarget(s string) (wire.Target, error) {
-	want := fmt.Errorf("%.200q: ROOT:START:END expected, a root of %d hexadecimal digits and two locations", s, 2*mmr.DigestSize)
-	parts := strings.Split(s, ":")
-	if len(parts) != 3 {
-		return wire.Target{}, want
-	}
-	root, err := mmr.ParseDigest(parts[0])
-	if err != nil {
-		return wire.Target{}, want
-	}
-	t := wire.Target{Root: root}
-	for i, n := range []*uint64{&t.Start, &t.End} {
-		if *n, err = strconv.ParseUint(parts[i+1], 10, 64); err != nil {
-			return wire.Target{}, want
-		}
-	}
-	if err := t.Validate(); err != nil {
-		return wire.Target{}, fmt.Errorf("%.200q: %w", s, err)
-	}
-	return t, nil
 }

@@ -14,6 +14,8 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
@@ -133,6 +135,23 @@ type Target struct {
 
 // String is "root:start:end".
 func (t Target) String() string { return fmt.Sprintf("%s:%d:%d", t.Root, t.Start, t.End) }
+
+// ParseTarget reads what String writes. Its errors match ErrDecode.
+func ParseTarget(s string) (t Target, err error) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 3 {
+		return t, decodeErrorf("%.200q: ROOT:START:END expected", s)
+	}
+	if t.Root, err = mmr.ParseDigest(parts[0]); err != nil {
+		return Target{}, decodeErrorf("root %.80q: %d hexadecimal digits expected", parts[0], 2*mmr.DigestSize)
+	}
+	for i, n := range []*uint64{&t.Start, &t.End} {
+		if *n, err = strconv.ParseUint(parts[i+1], 10, 64); err != nil {
+			return Target{}, decodeErrorf("%.40q: a location expected", parts[i+1])
+		}
+	}
+	return t, t.Validate()
+}
 
 // MarshalText is String, so that logs have the same word in every format.
 func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
