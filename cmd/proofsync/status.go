@@ -99,6 +99,9 @@ func statusRows(s *document.Status, p paint, now time.Time) [][2]string {
 	if t := s.Target; t != nil {
 		add("target", "%d, root %s", t.End, line(t.Root))
 	}
+	if t := s.Trust; t != nil {
+		add("trust", "%s", trustOf(t, p))
+	}
 	if l := s.Lag; l != nil {
 		lag := fmt.Sprintf("%d operations, %s", l.Operations, span(l.Seconds))
 		if l.Operations == 0 && l.Seconds == 0 {
@@ -127,7 +130,7 @@ func stateOf(s *document.Status, p paint) string {
 	switch s.State {
 	case document.StateServing, document.StateInStep:
 		words = p.good(words)
-	case document.StateForked, document.StateMismatch, document.StateFailed:
+	case document.StateForked, document.StateMismatch, document.StateRollback, document.StateFailed:
 		words = p.bad(words)
 	default:
 		words = p.wait(words)
@@ -136,6 +139,37 @@ func stateOf(s *document.Status, p paint) string {
 		words += ": " + line(s.Message)
 	}
 	return words
+}
+
+// trustOf is why targets are believed.
+func trustOf(t *document.Trust, p paint) string {
+	switch t.Source {
+	case document.TrustServer:
+		return "the servers' word"
+	case document.TrustStatic:
+		return "the one target that was given"
+	case document.TrustCheckpoint:
+	default:
+		return line(t.Source)
+	}
+	text := fmt.Sprintf("checkpoints of %s, %d trusted signatures needed", line(t.Origin), t.Quorum)
+	if t.Quorum == 1 {
+		text = fmt.Sprintf("checkpoints of %s, one trusted signature needed", line(t.Origin))
+	}
+	if t.Epoch > 0 {
+		text += fmt.Sprintf(", epoch %d", t.Epoch)
+	}
+	switch {
+	case t.AgeSeconds == nil:
+		return text + ", " + p.wait("none yet")
+	case len(t.Signers) > 0:
+		text += ", signed by " + line(strings.Join(t.Signers, ", "))
+	}
+	age := span(*t.AgeSeconds) + " ago"
+	if t.Stale {
+		age = p.bad(age + ", stale")
+	}
+	return text + ", " + age
 }
 
 func syncOf(y *document.Sync, p paint) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/syncer"
+	"github.com/proofsync/proofsync/pkg/targets"
 	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
@@ -40,8 +41,8 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 			lc.Append(fx.Hook{OnStart: f.start, OnStop: f.stop})
 			r := &report{role: document.RoleClient, cfg: &cfg.Common, status: state, storage: st, started: time.Now()}
 			lc.Append((&web{
-				cfg: &cfg.HTTP, port: p, storage: st, reg: reg, exits: e,
-				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States()) },
+				cfg: &cfg.HTTP, port: p, storage: st, reg: reg, exits: e, more: f.offer,
+				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States(), f.trust()) },
 			}).hook())
 		}),
 		retain(&cfg.Common),
@@ -56,9 +57,10 @@ type following struct {
 	reg     prometheus.Registerer
 	exits   exits
 
-	pool  *source.Servers
-	sync  *syncer.Syncer
-	tasks tasks
+	pool   *source.Servers
+	signed *targets.Source // what the targets come from; nil: the pool, or there is one only
+	sync   *syncer.Syncer
+	tasks  tasks
 
 	interrupted atomic.Bool // see errInterrupted
 }
@@ -68,7 +70,11 @@ func (f *following) start(ctx context.Context) error {
 	f.pool = source.NewServers(ctx, f.cfg.Servers, source.ServersOptions{Peer: source.PeerOptions{
 		Codec: f.cfg.Codec(), Timeout: f.cfg.RequestTimeout.D(), Logger: log, Metrics: source.NewMetrics(f.reg),
 	}})
-	f.sync = syncer.New(f.storage.DB, f.pool, syncer.Options{
+	from, err := f.trusted(f.pool)
+	if err != nil {
+		return errors.Join(err, f.pool.Close())
+	}
+	f.sync = syncer.New(f.storage.DB, from, syncer.Options{
 		BatchSize:        int(f.cfg.BatchSize),
 		MaxOutstanding:   int(f.cfg.MaxOutstanding),
 		MaxInflightBytes: int64(f.cfg.MaxInflightBytes),
@@ -165,6 +171,9 @@ func lagKnown(s syncer.Status, oldest time.Duration) bool {
 func (f *following) stop(ctx context.Context) error {
 	f.status.traffic.clear()
 	err := errors.Join(f.tasks.stop(ctx), f.pool.Close())
+	if f.signed != nil {
+		err = errors.Join(err, f.signed.Close())
+	}
 	if f.interrupted.Load() {
 		err = errors.Join(err, errInterrupted)
 	}

@@ -71,13 +71,15 @@ var states = map[syncer.Phase][2]string{
 	syncer.PhaseBehind:     {document.StateBehind, "the source has less than this replica"},
 	syncer.PhaseForked:     {document.StateForked, "the source's history contradicts what was verified here"},
 	syncer.PhaseMismatch:   {document.StateMismatch, "the source serves a log of another family or encoding"},
+	syncer.PhaseStale:      {document.StateStale, "serving what was verified before; no checkpoint is fresh enough to be followed"},
+	syncer.PhaseRollback:   {document.StateRollback, "serving what was verified before; the newest checkpoint is older than one accepted before"},
 	syncer.PhasePaused:     {document.StatePaused, "reading goes on, nothing is fetched"},
 	syncer.PhaseDamaged:    {document.StateDamaged, "stored data is damaged"},
 	syncer.PhaseFailed:     {document.StateFailed, "the storage failed; the process is ending"},
 }
 
-// client adds what the syncer knows.
-func (r *report) client(s syncer.Status, sources []source.SourceState) document.Status {
+// client adds what the syncer knows, and why its targets are believed.
+func (r *report) client(s syncer.Status, sources []source.SourceState, trust *document.Trust) document.Status {
 	d := r.base()
 	w := states[s.Phase]
 	d.State, d.Message = w[0], w[1]
@@ -94,6 +96,8 @@ func (r *report) client(s syncer.Status, sources []source.SourceState) document.
 	} else if s.Failures > 0 && s.LastError != nil {
 		d.Message = fmt.Sprintf("%s; last failure: %v", d.Message, s.LastError)
 	}
+	d.Trust = trust
+	judged(&d, s)
 	for _, x := range sources {
 		d.Sources = append(d.Sources, sourceDocument(x))
 	}

@@ -202,6 +202,8 @@ func TestBothEnvironmentReadersReadTheStructsAlike(t *testing.T) {
 		reflect.TypeFor[*OnCorruption](): "halt", reflect.TypeFor[*FreeBytes](): "5MiB",
 		reflect.TypeFor[*ReadyPolicy](): "max-lag", reflect.TypeFor[*FloorPolicy](): "retain:9", reflect.TypeFor[*Retain](): "30d",
 		reflect.TypeFor[*Text](): "x", reflect.TypeFor[*URLs](): "http://a:1,https://b",
+		reflect.TypeFor[*TargetSource](): "checkpoint", reflect.TypeFor[*Places](): "http://a/x,/b", reflect.TypeFor[*StaticTarget](): strings.Repeat("0a", 32) + ":1:9",
+		reflect.TypeFor[*Keys]():         "proofsync.example+38a7f685+AcR2Dl7ZN51JDc6PwndLBAxFIIZiMXnhcZNYVkJEjo6/",
 		reflect.TypeFor[*OptionalPort](): "off", reflect.TypeFor[*Origins](): "https://a.example,*",
 	}
 	for _, zero := range []any{new(Server), new(Client)} {

@@ -31,7 +31,7 @@ func (t *Trust) validate(cfg any) error {
 		case len(t.Checkpoints) > 0:
 			return refuse("checkpoint", t.Checkpoints.String(), "needs --target-source checkpoint: without it the servers' word is taken")
 		case len(t.TrustedKeys) > 0:
-			return refuse("trusted-key", t.TrustedKeys[0].Name(), "needs --target-source checkpoint: without it the servers' word is taken")
+			return refuse("trusted-key", t.TrustedKeys.String(), "needs --target-source checkpoint: without it the servers' word is taken")
 		}
 		return nil
 	}
@@ -48,7 +48,7 @@ func (t *Trust) validate(cfg any) error {
 	if err := checkpoint.CheckOrigin(string(t.Origin)); err != nil {
 		return refuse("checkpoint-origin", string(t.Origin), "%v", err)
 	}
-	trust := checkpoint.Trust{Origin: string(t.Origin), Keys: t.TrustedKeys, Quorum: int(t.Quorum)}
+	trust := checkpoint.Trust{Origin: string(t.Origin), Keys: t.TrustedKeys.Parsed(), Quorum: int(t.Quorum)}
 	if err := trust.Check(); err != nil {
 		return refuse("quorum", t.Quorum.String(), "%v", err)
 	}
@@ -109,8 +109,8 @@ func (p *Places) String() string { return strings.Join(*p, ",") }
 // Accepts implements value.
 func (p *Places) Accepts() string { return "http(s)://host[:port]/path, or the path of a file" }
 
-// Keys is a list of public keys, in the order given.
-type Keys []checkpoint.Key
+// Keys is a list of public keys as they are written, in the order given.
+type Keys []string
 
 func (k *Keys) reset() { *k = nil }
 
@@ -130,18 +130,25 @@ func (k *Keys) appendText(text string) error {
 		if err != nil {
 			return errNotAccepted
 		}
-		*k = append(*k, key)
+		*k = append(*k, key.String())
 	}
 	return nil
 }
 
-func (k *Keys) String() string {
-	all := make([]string, len(*k))
-	for i, key := range *k {
-		all[i] = key.String()
+// Parsed are the keys.
+func (k Keys) Parsed() []checkpoint.Key {
+	all := make([]checkpoint.Key, len(k))
+	for i, text := range k {
+		key, err := checkpoint.ParseKey(text)
+		if err != nil {
+			panic(err) // it was parsed before
+		}
+		all[i] = key
 	}
-	return strings.Join(all, ",")
+	return all
 }
+
+func (k *Keys) String() string { return strings.Join(*k, ",") }
 
 // Accepts implements value.
 func (k *Keys) Accepts() string {

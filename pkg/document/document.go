@@ -51,6 +51,8 @@ const (
 	StateBehind     = "behind"     // the source has less than the replica, or what cannot be compared
 	StateForked     = "forked"     // the source's history contradicts ours
 	StateMismatch   = "mismatch"   // the source's log is of another family or encoding
+	StateStale      = "stale"      // no signed target is fresh enough to be followed
+	StateRollback   = "rollback"   // the newest signed target is older than one accepted before
 	StatePaused     = "paused"     // nothing is written, as the disk is nearly full
 	StateDamaged    = "damaged"    // stored data was found to be damaged
 	StateFailed     = "failed"     // our own storage failed
@@ -77,6 +79,28 @@ type Status struct {
 	Lag     *Lag     `json:"lag,omitempty"`    // absent while unknown
 	Sync    *Sync    `json:"sync,omitempty"`
 	Sources []Source `json:"sources,omitempty"`
+	Trust   *Trust   `json:"trust,omitempty"`
+}
+
+// The values of Trust.Source.
+const (
+	TrustServer     = "server"     // each server's word is taken
+	TrustCheckpoint = "checkpoint" // trusted keys have to have signed
+	TrustStatic     = "static"     // the operator has given the one target
+)
+
+// Trust is why a client believes its targets. All but Source is of checkpoints.
+type Trust struct {
+	Source        string     `json:"source"` // one of the Trust constants
+	Origin        string     `json:"origin,omitempty"`
+	Epoch         uint64     `json:"epoch,omitempty"`
+	Quorum        int        `json:"quorum,omitempty"`  // how many trusted keys have to have signed
+	Signers       []string   `json:"signers,omitempty"` // those that have signed the newest that may be followed
+	Time          *time.Time `json:"time,omitempty"`    // when that was signed; absent if there was none yet
+	AgeSeconds    *float64   `json:"age_seconds,omitempty"`
+	MaxAgeSeconds float64    `json:"max_age_seconds,omitempty"`
+	Stale         bool       `json:"stale,omitempty"`      // none is fresh enough to be followed
+	LastError     string     `json:"last_error,omitempty"` // why there was none when it was last asked for
 }
 
 // Disk is the volume of the storage directory.

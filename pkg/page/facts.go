@@ -167,6 +167,8 @@ var stateWords = map[string]string{
 	document.StateBehind:     "Source is behind",
 	document.StateForked:     "Forked",
 	document.StateMismatch:   "Other kind of log",
+	document.StateStale:      "Checkpoint is stale",
+	document.StateRollback:   "Checkpoint went back",
 	document.StatePaused:     "Paused, disk nearly full",
 	document.StateDamaged:    "Stored data is damaged",
 	document.StateFailed:     "Storage failed",

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/source"
 )
 
-// Pool is the servers that operations are fetched from, a *source.Pool.
+// Pool is the servers that operations are fetched from, such as a *source.Servers.
 type Pool interface {
 	source.Follower
 	source.Reporter
@@ -281,11 +282,14 @@ func (s *Source) Accepted() (source.Target, bool) {
 	return targetOf(s.accepted), true
 }
 
-// Note is the newest note whose root is readable here; nil if there is none. It
-// must not be changed.
-func (s *Source) Note() []byte {
+// Note is the newest note whose root is readable here, if so many parties have
+// signed it; nil if there is none. It must not be changed.
+func (s *Source) Note(parties int) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if bytes.Count(s.reached[len(textOf(s.reached)):], []byte("\n\u2014 ")) < parties {
+		return nil
+	}
 	return s.reached
 }
 

@@ -12,7 +12,7 @@ const isReplica = document.body.dataset.role === "client";
 
 const words = {
   starting: "Starting", serving: "Serving", connecting: "Looking for its source", syncing: "Syncing", in_step: "In step",
-  behind: "Source is behind", forked: "Forked", mismatch: "Other kind of log", failed: "Storage failed",
+  behind: "Source is behind", forked: "Forked", mismatch: "Other kind of log", stale: "Checkpoint is stale", rollback: "Checkpoint went back", failed: "Storage failed",
   paused: "Paused, disk nearly full", damaged: "Stored data is damaged",
 };
 
