@@ -117,7 +117,7 @@ func (p *webPlace) fetch(ctx context.Context) ([]byte, error) {
 		return p.note, nil
 	case answer.StatusCode == http.StatusNotFound:
 		return nil, errors.New("there is no checkpoint (404): does the server sign, and is the path right?")
-	case answer.StatusCode >= 300 && answer.StatusCode < 400:
+	case answer.StatusCode >= 300 && answer.StatusCode < 400 && answer.StatusCode != http.StatusNotModified:
 		return nil, fmt.Errorf("redirects to %.200q, which is not followed: name that", answer.Header.Get("Location"))
 	case answer.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("answered %.60s", answer.Status)
