@@ -92,13 +92,21 @@ type client struct {
 	o    syncer.Options
 	addr []string
 	room *space.Guard // nil: for everything
+
+	front func(*client) source.Source // of the pool; nil: the pool itself
 }
 
 // newClient makes a replica of the servers at addr, in memory. Its timeouts
 // are short; o may say otherwise.
 func newClient(t testing.TB, c operation.Codec, o syncer.Options, addr ...string) *client {
 	t.Helper()
-	cl := &client{fs: store.MemFS(), logs: new(logs), addr: addr, o: o}
+	return newFrontedClient(t, c, o, nil, addr...)
+}
+
+// newFrontedClient is newClient with somebody else before the pool.
+func newFrontedClient(t testing.TB, c operation.Codec, o syncer.Options, front func(*client) source.Source, addr ...string) *client {
+	t.Helper()
+	cl := &client{fs: store.MemFS(), logs: new(logs), addr: addr, o: o, front: front}
 	cl.start(t, c)
 	t.Cleanup(func() { cl.stop(t) })
 	return cl
@@ -123,7 +131,11 @@ func (cl *client) start(t testing.TB, c operation.Codec) {
 		o.TargetInterval = 10 * time.Millisecond
 	}
 	cl.db, cl.pool = db, source.NewPool(peers, source.PoolOptions{Logger: log, Metrics: m})
-	cl.Syncer = syncer.New(db, cl.pool, o)
+	var src source.Source = cl.pool
+	if cl.front != nil {
+		src = cl.front(cl)
+	}
+	cl.Syncer = syncer.New(db, src, o)
 }
 
 func (cl *client) stop(t testing.TB) {
