@@ -100,9 +100,11 @@ func mostTelling(all []*candidate) error {
 }
 
 // candidates verifies answers. Signatures under the same text count together,
-// wherever they were found.
+// wherever they were found; those of short notes first, so that no place can keep
+// out others by many that do not count.
 func candidates(trust *checkpoint.Trust, answers []answer, now time.Time) []*candidate {
 	var all []*candidate
+	answers = slices.SortedStableFunc(slices.Values(answers), func(a, b answer) int { return cmp.Compare(len(a.note), len(b.note)) })
 	for _, a := range answers {
 		c := &candidate{place: a.place, note: a.note, err: a.err}
 		if a.err == nil {
@@ -116,7 +118,7 @@ func candidates(trust *checkpoint.Trust, answers []answer, now time.Time) []*can
 }
 
 // absorb adds the signatures of another one of the same text. One with so many that
-// they do not fit stays apart, or it could keep out those that count.
+// they do not fit stays apart.
 func (c *candidate) absorb(trust *checkpoint.Trust, other *candidate, now time.Time) bool {
 	if !sound(c.err) || !sound(other.err) || !bytes.Equal(textOf(c.note), textOf(other.note)) {
 		return false
