@@ -90,6 +90,9 @@ func TestFlagsOverrideVariablesAndVariablesDefaults(t *testing.T) {
 	}
 }
 
+// aKey is a public key.
+const aKey = "proofsync.example+38a7f685+AcR2Dl7ZN51JDc6PwndLBAxFIIZiMXnhcZNYVkJEjo6/"
+
 func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 	clean(t)
 	server := func(a []string) error { _, err := ParseServer(a); return err }
@@ -132,6 +135,19 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 		{"size", client, "", "--max-inflight-bytes 1MB", `--max-inflight-bytes "1MB": want bytes such as 1048576, 64KiB, 32MiB or 1GiB, from 64KiB to 1TiB`},
 		{"size that overflows", client, "", "--max-inflight-bytes 9007199254740993TiB", `--max-inflight-bytes "9007199254740993TiB": want bytes such as 1048576, 64KiB, 32MiB or 1GiB, from 64KiB to 1TiB`},
 		{"deadline without once", client, "", "--deadline 1s", `--deadline (PROOFSYNC_DEADLINE) "1s": needs --once`},
+		{"private key", client, "", "--trusted-key PRIVATE+KEY+writer+38a7f685+AcR2Dl7ZN51JDc6PwndLBAxFIIZiMXnhcZNYVkJEjo6/", `--trusted-key (a private key, not shown): want NAME+HASH+BASE64 of public Ed25519 keys (not PRIVATE+KEY+...), separated by commas`},
+		{"key with a bad hash", client, "", "--trusted-key writer+00000000+AcR2", `--trusted-key "writer+00000000+AcR2": want NAME+HASH+BASE64 of public Ed25519 keys (not PRIVATE+KEY+...), separated by commas`},
+		{"quorum of none", client, "", "--quorum 0", `--quorum (PROOFSYNC_QUORUM) "0": want a whole number, from 1 to 100`},
+		{"target source", client, "", "--target-source me", `--target-source "me": want server|checkpoint`},
+		{"checkpoint by another protocol", client, "", "--checkpoint ftp://a/b", `--checkpoint "ftp://a/b": want http(s)://host[:port]/path, or the path of a file`},
+		{"target of half a root", client, "", "--target ab:1:2", `--target "ab:1:2": want ROOT:START:END, a root of 64 hexadecimal digits and the range of locations under it`},
+		{"key on a server's word", client, "", "--trusted-key " + aKey, `--trusted-key (PROOFSYNC_TRUSTED_KEY) "` + aKey + `": needs --target-source checkpoint: without it the servers' word is taken`},
+		{"checkpoint on a server's word", client, "", "--checkpoint /n", `--checkpoint (PROOFSYNC_CHECKPOINT) "/n": needs --target-source checkpoint: without it the servers' word is taken`},
+		{"checkpoint from nowhere", client, "", "--target-source checkpoint", `--checkpoint (PROOFSYNC_CHECKPOINT): needed with --target-source checkpoint: where the checkpoint is, such as http://server:8081/v1/checkpoint`},
+		{"checkpoint of no log", client, "", "--target-source checkpoint --checkpoint /n", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN): needed with --target-source checkpoint: the log's name, as the server has it in its --checkpoint-origin`},
+		{"checkpoint of anybody", client, "", "--target-source checkpoint --checkpoint /n --checkpoint-origin o", `--trusted-key (PROOFSYNC_TRUSTED_KEY): needed with --target-source checkpoint: the public key that proofsync keys checkpoint has printed`},
+		{"quorum of one key twice", client, "", "--target-source checkpoint --checkpoint /n --checkpoint-origin o --quorum 2 --trusted-key " + aKey + "," + aKey, `--quorum (PROOFSYNC_QUORUM) "2": quorum 2: there are 1 different trusted keys`},
+		{"two targets", client, "", "--target-source checkpoint --checkpoint /n --target " + strings.Repeat("0a", 32) + ":1:9", `--target (PROOFSYNC_TARGET) "` + strings.Repeat("0a", 32) + `:1:9": names the one state to follow: leave out --target-source checkpoint`},
 		{"answer cap", server, "", "--max-ops-per-response 0", `--max-ops-per-response (PROOFSYNC_MAX_OPS_PER_RESPONSE) "0": want a whole number, from 1 to 10000`},
 		{"empty import", server, "", "--import=", `--import: want paths, none of them empty`},
 		{"a key without a log", server, "", "--checkpoint-key-file k", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN): is missing: what is signed has to name the log, such as example.org/orders`},

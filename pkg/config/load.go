@@ -31,8 +31,11 @@ type UsageError struct {
 }
 
 func (e *UsageError) Error() string {
-	if e.Value == "" {
+	switch {
+	case e.Value == "":
 		return e.Name + ": " + e.Reason
+	case strings.Contains(e.Value, "PRIVATE+KEY"): // of whoever mixed up the two: logs are not for secrets
+		return e.Name + " (a private key, not shown): " + e.Reason
 	}
 	return fmt.Sprintf("%s %.200q: %s", e.Name, e.Value, e.Reason)
 }
