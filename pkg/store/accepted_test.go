@@ -121,3 +121,18 @@ func TestABackupAndWhatIsRestoredFromItRememberTheCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+func TestADirectoryThatHoldsNothingButACheckpointMayBecomeADatabase(t *testing.T) {
+	fs := MemFS()
+	if err := errors.Join(mkdirAll(fs, "db"), writeFile(fs, "db", checkpointName, []byte("note")), writeFile(fs, "db", checkpointName+".tmp", []byte("no"))); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDir("db", Options{FS: fs, Create: true, Identity: fixedIdentity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if note, err := d.ReadCheckpoint(); string(note) != "note" || err != nil {
+		t.Errorf("remembers %q, %v", note, err)
+	}
+}

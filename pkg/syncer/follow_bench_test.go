@@ -2,16 +2,24 @@ package syncer_test
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/database"
+	"github.com/proofsync/proofsync/pkg/notary"
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/source/sourcetest"
 	"github.com/proofsync/proofsync/pkg/syncer"
+	"github.com/proofsync/proofsync/pkg/targets"
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
@@ -47,6 +55,58 @@ func onDisk(b *testing.B, create bool) *database.DB {
 // being durable, and from its target being known to the replica, to its root
 // being readable there. Run it with -benchtime=300x.
 func BenchmarkFollow(b *testing.B) {
+	benchmarkFollow(b, func(_, _ *database.DB, src *clocked) source.Source { return src })
+}
+
+// BenchmarkFollowSigned is BenchmarkFollow where each target is a checkpoint that the
+// server signs and the replica fetches over HTTP, verifies, and writes down
+// before it relies on it.
+func BenchmarkFollowSigned(b *testing.B) {
+	benchmarkFollow(b, func(db, replica *database.DB, src *clocked) source.Source {
+		private, public, err := checkpoint.GenerateKey("writer")
+		if err != nil {
+			b.Fatal(err)
+		}
+		path := filepath.Join(b.TempDir(), "key")
+		if err := os.WriteFile(path, []byte(private), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		m := notary.NewMetrics(nil)
+		signer, err := notary.OpenKeyFile(path, slog.New(slog.DiscardHandler), m)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := notary.New(notary.Options{DB: db, Signer: signer, Origin: logName, Metrics: m})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var tasks sync.WaitGroup
+		tasks.Go(func() {
+			if err := n.Run(ctx); err != nil {
+				b.Error(err)
+			}
+		})
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(n.Note(1)) }))
+		b.Cleanup(func() { web.Close(); cancel(); tasks.Wait() })
+		key, err := checkpoint.ParseKey(public)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := targets.New(src, replica, targets.Options{
+			Places: []string{web.URL}, Rate: 1e6,
+			Trust: checkpoint.Trust{Origin: logName, Codec: anyFixed, Keys: []checkpoint.Key{key}, Quorum: 1, MaxAge: time.Hour},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { s.Close() })
+		return s
+	})
+}
+
+func benchmarkFollow(b *testing.B, front func(db, replica *database.DB, src *clocked) source.Source) {
+	b.Helper()
 	const keys = 1_000_000
 	db, replica := onDisk(b, true), onDisk(b, false)
 	sourcetest.Commit(b, db, 1, 4, keys/4)
@@ -54,7 +114,7 @@ func BenchmarkFollow(b *testing.B) {
 	pool := source.NewPool([]source.Source{source.NewPeer(addr, source.PeerOptions{Codec: anyFixed})}, source.PoolOptions{})
 	defer pool.Close()
 	src := &clocked{Pool: pool, heard: make(map[wire.Target]time.Time)}
-	s := syncer.New(replica, src, syncer.Options{Follow: true, BatchSize: wire.MaxOperations})
+	s := syncer.New(replica, front(db, replica, src), syncer.Options{Follow: true, BatchSize: wire.MaxOperations})
 	ctx, cancel := context.WithCancel(b.Context())
 	var run sync.WaitGroup
 	defer run.Wait()

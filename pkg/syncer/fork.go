@@ -92,7 +92,9 @@ func (it *iteration) mayRebuild(t source.Target) bool {
 // onFork applies the policy.
 func (it *iteration) onFork(ctx context.Context, t source.Target, f *fork) error {
 	it.keep(f)
-	it.reportDiverged(f.Peer, t.Peer)
+	if !t.Signed { // else whoever serves it only does what was signed
+		it.reportDiverged(f.Peer, t.Peer)
+	}
 	if !it.mayRebuild(t) {
 		return &f.ForkError
 	}
