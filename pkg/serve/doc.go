@@ -7,9 +7,10 @@
 // operations and the proofs, package wire has the bytes. It does not fetch,
 // verify or write anything.
 //
-//	conn -> reader: frame, decode, admit -> jobs -> worker: view, operations, proof -> reply queue -> writer -> conn
-//	                          |                                                             |
-//	                          +-- budgets: requests and bytes, per connection and in total --+ (given back once written)
+//	conn -> reader: frame, decode, admit -> turns -> worker: view, operations, proof -> reply queue -> writer -> conn
+//	                          |                                                              |
+//	                          +-- budgets: requests and bytes, per connection and in total ---+ (given back once written)
+//	                          +-- limits: requests, target requests and bytes a second, per client and of all
 //
 // A session reads only what it may admit. When a budget is used up its reader
 // stops, the peer's TCP window fills and the peer waits; nothing that was read
@@ -18,8 +19,13 @@
 // WriteTimeout behind a minimal pace its connection ends. The total budget is
 // shared out: small replies always pass, a connection never holds more than it
 // leaves to others, and when it is used up all the same the slowest readers go
-// first. Workers are shared, and each reader waits with one request at a time,
-// so connections take turns whatever they pipeline.
+// first.
+//
+// A client is an identity that its certificate proves, else a host, with all its
+// connections. Workers are shared out between clients, by the bytes they are
+// asked for. Where rates are limited, who is too fast waits in the same way, and
+// is never refused: peers of the reference take an Error for the end of
+// everything. Only a request that would wait too long ends its connection.
 //
 // Places are shared out likewise. At the limit of one host, or of all, a
 // newcomer takes the place of an idle connection, subscribers last; bytes that are no request do

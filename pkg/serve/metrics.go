@@ -2,6 +2,8 @@ package serve
 
 import (
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -33,9 +35,21 @@ type Metrics struct {
 	inflightRequests prometheus.Gauge
 	inflightBytes    prometheus.Gauge
 
+	clients prometheus.Gauge
+	limits  [numScopes][numLimits]limitMetrics
+	door    atomic.Pointer[door] // of all clients
+
 	subscribers     prometheus.Gauge
 	pushes          prometheus.Counter
 	pushesCoalesced prometheus.Counter
+}
+
+// limitMetrics are those of one limit.
+type limitMetrics struct {
+	limit         limit
+	scope         scope
+	waits, closed prometheus.Counter
+	waiting       prometheus.Gauge
 }
 
 // NewMetrics registers the metrics of one server. With a nil registerer they
@@ -89,9 +103,44 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for c := wire.InvalidRequest; c <= wire.Internal; c++ {
 		m.errors = append(m.errors, errs.WithLabelValues(strings.ReplaceAll(c.String(), " ", "_")))
 	}
+	m.clients = gauge("clients", "Clients that are remembered, by certificate or address: those that are connected, and those that were.")
+	m.newLimits(f)
 	failures := vec("database_failures_total", "Requests the database could not answer though it should have, by what failed.", "kind")
 	for k := range m.failures {
 		m.failures[k] = failures.WithLabelValues(failure(k).String())
 	}
 	return m
+}
+
+// newLimits makes the metrics of limits. They are there without limits, too, so
+// that rules about them need no exceptions.
+func (m *Metrics) newLimits(f promauto.Factory) {
+	labels := []string{"limit", "of"}
+	waits := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "proofsync_serve_limit_waits_total", Help: "Requests that had to wait for a limit, of one client or of all.",
+	}, labels)
+	closed := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "proofsync_serve_limit_closed_total", Help: "Connections closed because a request would have had to wait too long for a limit, of one client or of all.",
+	}, labels)
+	waiting := f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "proofsync_serve_limit_waiting", Help: "Clients with a request that waits for a limit, of one client or of all; the next ones wait behind it and do not count.",
+	}, labels)
+	for s := range m.limits {
+		for l := range m.limits[s] {
+			values := []string{limit(l).String(), scope(s).String()}
+			m.limits[s][l] = limitMetrics{limit(l), scope(s), waits.WithLabelValues(values...), closed.WithLabelValues(values...), waiting.WithLabelValues(values...)}
+		}
+	}
+	for l := range numLimits {
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "proofsync_serve_limit_used_ratio",
+			Help:        "How much of what a limit of all clients allows in a second is used up at this moment; 0 without a limit.",
+			ConstLabels: prometheus.Labels{"limit": l.String()},
+		}, func() float64 {
+			if d := m.door.Load(); d != nil {
+				return d.buckets[l].Used(time.Now())
+			}
+			return 0
+		})
+	}
 }

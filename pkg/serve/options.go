@@ -2,6 +2,7 @@ package serve
 
 import (
 	"log/slog"
+	"net"
 	"runtime"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	DefaultReadTimeout              = 30 * time.Second
 	DefaultWriteTimeout             = 30 * time.Second
 	DefaultIdleTimeout              = 5 * time.Minute
+	DefaultLimitWait                = 30 * time.Second
 )
 
 // minRequestBytes is what every request of the protocol fits in: the longest
@@ -94,6 +96,23 @@ type Options struct {
 	// idle. Default 5 min, negative: no limit.
 	IdleTimeout time.Duration
 
+	// Limits are the rates of everybody together, ClientLimits those of one
+	// client: a request that comes too early waits, its connection is read no
+	// further, and so are those of its client. Default: no limits.
+	Limits, ClientLimits Limits
+
+	// LimitWait is how long a request waits for limits; then its connection is
+	// closed. Default 30 s, which is several times what a client should have
+	// to wait: a limit is set below what one reply takes, or requests come on
+	// many connections.
+	LimitWait time.Duration
+
+	// Identity is the name a connection's peer has proved, by a certificate,
+	// "" if none. It is called once, when a connection is about to be read.
+	// Limits and turns go by it, and by the host of a peer without one. nil:
+	// nobody has a name.
+	Identity func(net.Conn) string
+
 	// Workers is the number of replies built at once, over all connections.
 	// Default: two for each CPU Go may use, at least four, since some wait
 	// for the disk.
@@ -125,9 +144,10 @@ func (o Options) withDefaults() Options {
 	o.MaxRequestBytes = max(positive(o.MaxRequestBytes, DefaultMaxRequestBytes), minRequestBytes)
 	o.MaxInflightBytes = positive(o.MaxInflightBytes, DefaultMaxInflightBytes)
 	o.MaxTotalBytes = positive(o.MaxTotalBytes, DefaultMaxTotalBytes)
-	o.ReadTimeout = limit(o.ReadTimeout, DefaultReadTimeout)
-	o.WriteTimeout = limit(o.WriteTimeout, DefaultWriteTimeout)
-	o.IdleTimeout = limit(o.IdleTimeout, DefaultIdleTimeout)
+	o.ReadTimeout = timeout(o.ReadTimeout, DefaultReadTimeout)
+	o.WriteTimeout = timeout(o.WriteTimeout, DefaultWriteTimeout)
+	o.IdleTimeout = timeout(o.IdleTimeout, DefaultIdleTimeout)
+	o.LimitWait = positive(o.LimitWait, DefaultLimitWait)
 	o.Workers = positive(o.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -138,15 +158,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func positive[T int | int64](v, def T) T {
+func positive[T ~int | ~int64](v, def T) T {
 	if v <= 0 {
 		return def
 	}
 	return v
 }
 
-// limit makes 0 the default and anything negative 0, which then means none.
-func limit(d, def time.Duration) time.Duration {
+// timeout makes 0 the default and anything negative 0, which then means none.
+func timeout(d, def time.Duration) time.Duration {
 	switch {
 	case d == 0:
 		return def

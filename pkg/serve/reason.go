@@ -21,6 +21,7 @@ const (
 	byIdleTimeout
 	bySlowReader // others needed the memory of its replies
 	byNewcomer   // idle, and another connection needed its place
+	byLimit      // its requests came too fast for too long
 	byNetwork
 	numReasons
 )
@@ -35,6 +36,7 @@ func (r reason) String() string {
 		byIdleTimeout:  "idle_timeout",
 		bySlowReader:   "slow_reader",
 		byNewcomer:     "newcomer",
+		byLimit:        "limit",
 		byNetwork:      "network",
 	}[r]
 }

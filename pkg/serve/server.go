@@ -30,12 +30,16 @@ type Server struct {
 	db   Database
 	opts Options
 
-	jobs  chan job // unbuffered: readers take turns
-	bytes *budget  // MaxTotalBytes
+	turns turns
+	bytes *budget // MaxTotalBytes
 	pool  bufferPool
 	notes *guard.Log
 
 	pushes *pushes
+
+	parties *guard.Clients[party]
+	door    *door // of all clients
+	limited bool  // there are limits
 
 	// end is done when whatever still runs has to stop at once.
 	end    context.Context
@@ -55,10 +59,9 @@ type Server struct {
 func New(db Database, opts Options) *Server {
 	opts = opts.withDefaults()
 	end, cancel := context.WithCancel(context.Background())
-	return &Server{
+	s := &Server{
 		db:       db,
 		opts:     opts,
-		jobs:     make(chan job),
 		bytes:    newBudget(opts.MaxTotalBytes),
 		notes:    guard.NewLog(opts.Logger, noteInterval),
 		pushes:   newPushes(db, opts.Metrics),
@@ -67,7 +70,12 @@ func New(db Database, opts Options) *Server {
 		draining: make(chan struct{}),
 		done:     make(chan struct{}),
 		open:     newPlaces(opts.MaxConnections, opts.MaxConnectionsPerHost),
+		door:     newDoor(ofAll, opts.Limits),
+		limited:  opts.Limits != Limits{} || opts.ClientLimits != Limits{},
 	}
+	s.parties = s.newParties()
+	opts.Metrics.door.Store(s.door)
+	return s
 }
 
 // Serve accepts connections from l and answers their requests until Shutdown
@@ -103,7 +111,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for range s.opts.Workers {
 		workers.Go(func() {
 			w := worker{srv: s}
-			for j := range s.jobs {
+			mine := make(chan job, 1)
+			for {
+				j, ok := s.turns.next(mine)
+				if !ok {
+					return
+				}
 				w.do(j)
 			}
 		})
@@ -114,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.abort() // nobody may be left to call Shutdown
 	}
 	s.sessions.Wait()
-	close(s.jobs)
+	s.turns.close()
 	workers.Wait()
 	s.cancel()
 	watch.Wait()

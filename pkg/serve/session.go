@@ -28,6 +28,11 @@ type session struct {
 	frames *frameReader
 	log    *slog.Logger
 
+	// Who the peer is, once it has been identified.
+	who   guard.Client
+	party *party
+	leave func()
+
 	// end is done when the connection was cut off: replies are dropped.
 	end context.Context
 	cut context.CancelCauseFunc
@@ -42,6 +47,7 @@ type session struct {
 	bytes   *semaphore.Weighted // MaxInflightBytes
 	account account             // of the server's budget
 	pace    pace                // of the peer, taking replies
+	queued  queued              // of turns
 	pending sync.WaitGroup      // requests handed to workers
 	replies chan reply          // as large as slots: a worker never waits
 
@@ -78,7 +84,9 @@ func newSession(srv *Server, conn net.Conn) *session {
 		bytes:   semaphore.NewWeighted(srv.opts.MaxInflightBytes),
 		replies: make(chan reply, srv.opts.MaxRequestsPerConnection),
 		news:    make(chan struct{}, 1),
+		queued:  queued{token: make(chan struct{}, 1)},
 	}
+	c.queued.token <- struct{}{}
 	c.frames = newFrameReader(conn, &srv.opts, c.lastWanted)
 	c.end, c.cut = context.WithCancelCause(srv.end)
 	c.account.behind = c.pace.behind
@@ -115,9 +123,11 @@ func (c *session) run() {
 		c.conn.Close()
 	})
 	writer.Go(c.write)
+	c.identify()
 	err := c.read()
 	// A peer that has closed its sending side may still wait for replies.
 	c.pending.Wait()
+	c.leave()
 	c.srv.pushes.remove(c)
 	close(c.replies)
 	writer.Wait()
@@ -133,7 +143,7 @@ func (c *session) run() {
 	closer.Wait()
 	c.srv.opts.Metrics.closed[why].Inc()
 	args := []any{"reason", why.String(), "requests", c.requests, "undecodable_frames", c.undecodable}
-	if why == byPeer || why == byShutdown || why == byNewcomer {
+	if why == byPeer || why == byShutdown || why == byNewcomer || why == byLimit {
 		c.log.Debug("connection ended", args...)
 	} else {
 		c.log.Info("connection ended", append(args, "error", err)...)
@@ -178,15 +188,19 @@ func (c *session) skip(err error) error {
 	if c.undecodable++; c.undecodable == 1 {
 		c.srv.notes.Warn("frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
 	}
+	if err := c.pass(toll{limitRequests: 1}); err != nil {
+		return err
+	}
 	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastWanted()) >= t {
 		return &endError{byIdleTimeout, err}
 	}
 	return nil
 }
 
-// admit waits until the budgets have room for the reply and a worker has the
-// request. It fails only when the connection is cut off. The connection's own
-// budget comes first: who waits there takes nothing from others.
+// admit waits until limits and budgets let a request pass, and hands it to a
+// worker. It fails only when the connection ends. Limits come first, as a
+// request that waits there should hold no memory, and the connection's own
+// budget before that of all: who waits there takes nothing from others.
 func (c *session) admit(r request) error {
 	m := c.srv.opts.Metrics
 	m.requests[r.kind].Inc()
@@ -196,6 +210,10 @@ func (c *session) admit(r request) error {
 		return context.Cause(c.end)
 	}
 	n := c.srv.reservation(r)
+	if err := c.pass(tollOf(r.kind, n)); err != nil {
+		<-c.slots
+		return err
+	}
 	if err := c.bytes.Acquire(c.end, n); err != nil {
 		<-c.slots
 		return context.Cause(c.end)
@@ -208,14 +226,12 @@ func (c *session) admit(r request) error {
 	m.inflightRequests.Inc()
 	m.inflightBytes.Add(float64(n))
 	c.pending.Add(1)
-	select {
-	case c.srv.jobs <- job{session: c, request: r, reserved: n, admitted: time.Now()}:
-		return nil
-	case <-c.end.Done():
+	if !c.srv.turns.put(job{session: c, request: r, reserved: n, admitted: time.Now()}) {
 		c.pending.Done()
 		c.release(reply{reserved: n})
 		return context.Cause(c.end)
 	}
+	return nil
 }
 
 // settle replaces what was reserved for a reply by what it needs.
@@ -224,6 +240,7 @@ func (c *session) settle(reserved, used int64) int64 {
 		return reserved
 	}
 	c.giveBack(reserved - used)
+	c.refund(reserved - used)
 	return used
 }
 

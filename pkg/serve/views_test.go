@@ -144,8 +144,8 @@ func TestMetricsAreNamedAndRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(families) != 20 {
-		t.Errorf("%d metrics, want 20", len(families))
+	if len(families) != 25 {
+		t.Errorf("%d metrics, want 25", len(families))
 	}
 	for _, f := range families {
 		name := f.GetName()

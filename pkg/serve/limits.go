@@ -1,0 +1,244 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/proofsync/proofsync/internal/guard"
+)
+
+// Limits are rates, per second; 0: no limit. Of each, a second's worth may come
+// at once.
+type Limits struct {
+	// Requests of any kind, and frames that are none.
+	Requests float64
+	// TargetRequests are all requests but those for operations; they count as
+	// requests, too.
+	TargetRequests float64
+	// Bytes of replies. What a reply may take at most is taken when its request
+	// is admitted, and put right when it is built. A reply may be larger than
+	// what is left, so that limits below the size of a reply only make the next
+	// one late.
+	Bytes float64
+}
+
+// A limit is one of Limits. It is a metric label.
+type limit uint8
+
+const (
+	limitRequests limit = iota
+	limitTargets
+	limitBytes
+	numLimits
+)
+
+func (l limit) String() string {
+	return [numLimits]string{limitRequests: "requests", limitTargets: "target_requests", limitBytes: "bytes"}[l]
+}
+
+// A scope is whom a limit is for. It is a metric label.
+type scope uint8
+
+const (
+	ofClient scope = iota
+	ofAll
+	numScopes
+)
+
+func (s scope) String() string { return [numScopes]string{ofClient: "client", ofAll: "all"}[s] }
+
+// errLimit is what ends a connection that LimitWait has passed for.
+var errLimit = errors.New("requests come faster than the limits allow")
+
+// A door lets requests pass as fast as limits allow, one after the other.
+type door struct {
+	scope   scope
+	turn    chan struct{} // a token: nobody stands in the door
+	buckets [numLimits]*guard.Bucket
+
+	reached atomic.Pointer[limitMetrics] // of the limit that was waited for last
+}
+
+func newDoor(s scope, l Limits) *door {
+	d := &door{scope: s, turn: make(chan struct{}, 1), buckets: [numLimits]*guard.Bucket{
+		limitRequests: guard.NewBucket(l.Requests),
+		limitTargets:  guard.NewBucket(l.TargetRequests),
+		limitBytes:    guard.NewBucket(l.Bytes),
+	}}
+	d.turn <- struct{}{}
+	return d
+}
+
+// open says whether there are no limits.
+func (d *door) open() bool { return d.buckets == [numLimits]*guard.Bucket{} }
+
+// unused says whether a new door would be the same.
+func (d *door) unused(now time.Time) bool {
+	for _, b := range d.buckets {
+		if b.Used(now) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// A party is whom limits and turns are for: a client that proved an identity
+// or came from one host, with all its connections.
+type party struct {
+	door *door
+	flow flow // of turns
+}
+
+func (s *Server) newParties() *guard.Clients[party] {
+	return guard.NewClients(guard.MaxClients,
+		func() *party { return &party{door: newDoor(ofClient, s.opts.ClientLimits)} },
+		func(p *party, now time.Time) bool { return p.door.unused(now) })
+}
+
+// identify finds out who the peer is. The connection's own handshake is over.
+func (c *session) identify() {
+	name := ""
+	if c.srv.opts.Identity != nil {
+		name = c.srv.opts.Identity(c.conn)
+	}
+	c.who = guard.NewClient(name, c.host)
+	c.party, c.leave = c.srv.parties.Use(c.who)
+	c.srv.opts.Metrics.clients.Set(float64(c.srv.parties.Len()))
+}
+
+// toll is what a request takes from the buckets.
+type toll [numLimits]float64
+
+func tollOf(k kind, bytes int64) toll {
+	t := toll{limitRequests: 1, limitBytes: float64(bytes)}
+	if k != getOperations {
+		t[limitTargets] = 1
+	}
+	return t
+}
+
+// pass waits until the limits let a request through: first its client's, then
+// those of all. The next request of the client waits for it, whatever its
+// connection, so that a client stands at the door of all only once. It fails
+// when the connection ends, and when waiting takes longer than LimitWait.
+func (c *session) pass(t toll) error {
+	s := c.srv
+	if !s.limited {
+		return nil
+	}
+	w := waiting{session: c}
+	defer w.over()
+	own := c.party.door
+	if err := w.turn(own); err != nil {
+		return err
+	}
+	defer func() { own.turn <- struct{}{} }()
+	if err := w.pay(own, t); err != nil || s.door.open() {
+		return err
+	}
+	if err := w.turn(s.door); err != nil {
+		return err
+	}
+	defer func() { s.door.turn <- struct{}{} }()
+	return w.pay(s.door, t)
+}
+
+// refund gives back bytes that were taken for a reply and not needed.
+func (c *session) refund(n int64) {
+	if c.srv.limited {
+		c.party.door.buckets[limitBytes].Put(float64(n))
+		c.srv.door.buckets[limitBytes].Put(float64(n))
+	}
+}
+
+// waiting is one request that limits hold up; nothing of it is made before they do.
+type waiting struct {
+	session *session
+	expired *time.Timer // LimitWait after it began to wait
+}
+
+// turn waits until nobody else stands in a door.
+func (w *waiting) turn(d *door) error {
+	select {
+	case <-d.turn:
+		return nil
+	default:
+	}
+	w.begin()
+	select {
+	case <-d.turn:
+		return nil
+	case <-w.expired.C:
+		return w.tooLong(d)
+	case <-w.session.end.Done():
+		return context.Cause(w.session.end)
+	}
+}
+
+// pay takes what a request costs, and waits for what is not there.
+func (w *waiting) pay(d *door, t toll) error {
+	for i, b := range d.buckets {
+		if t[i] == 0 {
+			continue
+		}
+		if wait := b.Take(time.Now(), t[i]); wait > 0 {
+			if err := w.payLate(d, limit(i), t[i], wait); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *waiting) payLate(d *door, l limit, n float64, wait time.Duration) error {
+	c := w.session
+	m := &c.srv.opts.Metrics.limits[d.scope][l]
+	m.waits.Inc()
+	m.waiting.Inc()
+	defer m.waiting.Dec()
+	d.reached.Store(m)
+	c.party.door.reached.Store(m) // also where it is the limit of all that holds up the party
+	c.srv.notes.Warn("a client waits: it has reached a limit", "peer", c.conn.RemoteAddr(), "client", c.who, "limit", l.String(), "of", d.scope.String())
+	w.begin()
+	later := time.NewTimer(wait)
+	defer later.Stop()
+	for wait > 0 {
+		select {
+		case <-later.C:
+		case <-w.expired.C:
+			return w.tooLong(d)
+		case <-c.end.Done():
+			return context.Cause(c.end)
+		}
+		if wait = d.buckets[l].Take(time.Now(), n); wait > 0 {
+			later.Reset(wait)
+		}
+	}
+	return nil
+}
+
+func (w *waiting) begin() {
+	if w.expired == nil {
+		w.expired = time.NewTimer(w.session.srv.opts.LimitWait)
+	}
+}
+
+func (w *waiting) over() {
+	if w.expired != nil {
+		w.expired.Stop()
+	}
+}
+
+// tooLong ends the connection of a request that waited at a door.
+func (w *waiting) tooLong(d *door) error {
+	c := w.session
+	args := []any{"peer", c.conn.RemoteAddr(), "client", c.who, "limit_wait", c.srv.opts.LimitWait}
+	if m := d.reached.Load(); m != nil {
+		m.closed.Inc()
+		args = append(args, "limit", m.limit.String(), "of", m.scope.String())
+	}
+	c.srv.notes.Warn("connection closed: its requests wait too long at a limit", args...)
+	return &endError{byLimit, errLimit}
+}
