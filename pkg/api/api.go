@@ -48,6 +48,9 @@ type Options struct {
 	Checkpoint func(parties int) []byte
 
 	Limits Limits
+	// Identity is the name that the sender of a request has proved, by a
+	// certificate, "" if none; nil: nobody has a name.
+	Identity func(*http.Request) string
 	// CORSOrigins are the web origins whose pages may use the API, "*" is any;
 	// none by default.
 	CORSOrigins []string

@@ -3,12 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
-	"math"
-	"net/netip"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/proofsync/proofsync/internal/guard"
 	"github.com/proofsync/proofsync/pkg/document"
@@ -30,9 +25,13 @@ type Limits struct {
 	// Streams are the watchers at once; 0: 4096, negative: none are allowed.
 	Streams int
 	// Rate is the number of requests a second of everybody together, and
-	// RatePerHost that of one IPv4 address or IPv6 /64 network; 0: no limit.
-	// A second's worth may come at once.
+	// RatePerHost that of one client: who proved an identity, else one IPv4
+	// address or IPv6 /64 network; 0: no limit. A second's worth may come at once.
 	Rate, RatePerHost float64
+	// Bytes are those of answers in a second, counted as they are sent, for
+	// everybody together, and BytesPerHost for one client; 0: no limit. An answer
+	// that was begun is never cut short: the next requests are refused instead.
+	Bytes, BytesPerHost float64
 	// BodyBytes is the largest batch in one JSON document; 0: 16 MiB.
 	BodyBytes int64
 	// URLBytes is the longest path and query; 0: MaxURL. The http.Server has
@@ -70,8 +69,8 @@ type admission struct {
 	writes   chan struct{}
 	pages    chan struct{}
 	streams  chan struct{}
-	all      *rate.Limiter // nil: no limit
-	hosts    *hostRates    // nil: no limit
+	all      *rates                // nil: no limits
+	clients  *guard.Clients[rates] // nil: no limits
 	refused  func(limit string)
 }
 
@@ -81,30 +80,13 @@ func newAdmission(l Limits, m *Metrics) admission {
 		writes: make(chan struct{}, l.Writes), pages: make(chan struct{}, l.Pages),
 		streams: make(chan struct{}, l.Streams), refused: m.refuse,
 	}
-	if l.Rate > 0 {
-		a.all = newRate(l.Rate)
+	if l.Rate > 0 || l.Bytes > 0 {
+		a.all = newRates(l.Rate, l.Bytes)
 	}
-	if l.RatePerHost > 0 {
-		a.hosts = newHostRates(l.RatePerHost)
+	if l.RatePerHost > 0 || l.BytesPerHost > 0 {
+		a.clients = guard.NewClients(guard.MaxClients, func() *rates { return newRates(l.RatePerHost, l.BytesPerHost) }, (*rates).unused)
 	}
 	return a
-}
-
-func newRate(perSecond float64) *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(perSecond), int(max(1, math.Ceil(perSecond))))
-}
-
-// rate refuses requests that come too fast.
-func (a *admission) rate(peer string) error {
-	if a.hosts != nil && !a.hosts.allow(peer) {
-		a.refused("rate_per_host")
-		return document.NewProblem(document.CodeTooMany, "more requests a second than one host may send")
-	}
-	if a.all != nil && !a.all.Allow() {
-		a.refused("rate")
-		return document.NewProblem(document.CodeTooMany, "more requests a second than are answered here")
-	}
-	return nil
 }
 
 // request waits a moment for a place.
@@ -148,59 +130,5 @@ func (a *admission) stream() (release func(), err error) {
 	default:
 		a.refused("streams")
 		return nil, document.NewProblem(document.CodeUnavailable, "%d watchers are connected, which is as many as may be", cap(a.streams))
-	}
-}
-
-// maxHosts bounds the memory of hostRates. Hosts beyond it share one rate.
-const maxHosts = 16 << 10
-
-// hostRates are the rates of single hosts.
-type hostRates struct {
-	perSecond float64
-
-	mu     sync.Mutex
-	hosts  map[netip.Prefix]*rate.Limiter
-	others *rate.Limiter
-	swept  time.Time
-}
-
-func newHostRates(perSecond float64) *hostRates {
-	return &hostRates{perSecond: perSecond, hosts: make(map[netip.Prefix]*rate.Limiter), others: newRate(perSecond)}
-}
-
-// allow takes a request of a peer, host:port. Peers without an address, as on
-// a socket, share one rate.
-func (h *hostRates) allow(peer string) bool {
-	var host netip.Prefix
-	if at, err := netip.ParseAddrPort(peer); err == nil {
-		host = guard.Host(at)
-	}
-	now := time.Now()
-	h.mu.Lock()
-	l := h.hosts[host]
-	if l == nil {
-		if len(h.hosts) >= maxHosts {
-			h.sweep(now)
-		}
-		if l = h.others; len(h.hosts) < maxHosts {
-			l = newRate(h.perSecond)
-			h.hosts[host] = l
-		}
-	}
-	h.mu.Unlock()
-	return l.AllowN(now, 1)
-}
-
-// sweep forgets hosts that have their whole burst again: a new limiter would
-// say the same. It looks at all hosts, so it does so once a second at most.
-func (h *hostRates) sweep(now time.Time) {
-	if now.Sub(h.swept) < time.Second {
-		return
-	}
-	h.swept = now
-	for host, l := range h.hosts {
-		if l.TokensAt(now) >= float64(l.Burst()) {
-			delete(h.hosts, host)
-		}
 	}
 }

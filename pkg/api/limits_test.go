@@ -70,59 +70,6 @@ func TestWatchersHavePlacesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestRatesAreLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(Limits{Rate: 10, RatePerHost: 4}.withDefaults(), NewMetrics(nil))
-		allowed := func(peer string) (n int) {
-			for range 20 {
-				if a.rate(peer) == nil {
-					n++
-				}
-			}
-			return n
-		}
-		if n := allowed("192.0.2.1:1000"); n != 4 {
-			t.Errorf("%d of one host", n)
-		}
-		if n := allowed("192.0.2.1:1001"); n != 0 {
-			t.Errorf("%d of the same host", n)
-		}
-		if n := allowed("[2001:db8::1]:1"); n != 4 {
-			t.Errorf("%d of another host", n)
-		}
-		if n := allowed("[2001:db8::2]:1"); n != 0 {
-			t.Errorf("%d of its network", n)
-		}
-		if n := allowed("192.0.2.3:1"); n != 2 {
-			t.Errorf("%d of a third one, 2 are left for everybody", n)
-		}
-		time.Sleep(time.Second)
-		if n := allowed("192.0.2.1:1000"); n != 4 {
-			t.Errorf("%d a second later", n)
-		}
-	})
-}
-
-func TestHostsThatAreRememberedAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Hour)
-		h := newHostRates(1)
-		for i := range maxHosts + 1000 {
-			h.allow(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255))
-		}
-		if len(h.hosts) != maxHosts {
-			t.Errorf("%d hosts", len(h.hosts))
-		}
-		if h.allow("10.255.255.255:1") {
-			t.Error("hosts that have no place share a rate, which is used up")
-		}
-		time.Sleep(10 * time.Second)
-		if !h.allow("10.255.255.254:1") || len(h.hosts) != 1 {
-			t.Errorf("%d hosts after all were quiet", len(h.hosts))
-		}
-	})
-}
-
 func TestRefusalsSayWhenToComeBack(t *testing.T) {
 	f := newFixture(t, anyFixed, func(o *Options) { o.Limits = Limits{Rate: 1, URLBytes: 100} })
 	f.problem(document.CodeTooLarge, "GET", "/v1/keys?"+strings.Repeat("x", 100))

@@ -15,6 +15,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	sent     *prometheus.CounterVec
 	inFlight prometheus.Gauge
+	clients  prometheus.Gauge
 	refusals *prometheus.CounterVec
 	panics   prometheus.Counter
 	corrupt  prometheus.Counter
@@ -49,6 +50,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		inFlight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "proofsync_http_inflight_requests",
 			Help: "Requests being answered, watch streams included.",
+		}),
+		clients: f.NewGauge(prometheus.GaugeOpts{
+			Name: "proofsync_http_clients",
+			Help: "Clients that are remembered for limits, by certificate or address; 0 where there are no limits per client.",
 		}),
 		refusals: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "proofsync_http_refused_total",

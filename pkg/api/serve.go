@@ -19,6 +19,7 @@ type recorder struct {
 	http.ResponseWriter
 	status int // 0: nothing was sent
 	bytes  int64
+	sent   func(n int) // counts bytes for limits; nil: there are none
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -34,6 +35,9 @@ func (w *recorder) Write(b []byte) (int, error) {
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
+	if w.sent != nil {
+		w.sent(n)
+	}
 	return n, err
 }
 
@@ -88,7 +92,7 @@ func (t *route) serve(w http.ResponseWriter, r *http.Request, local bool) {
 var nosniff = []string{"nosniff"}
 
 // enter says whether a request is to be answered at all.
-func (t *route) enter(w http.ResponseWriter, r *http.Request, local bool) (release func(), err error) {
+func (t *route) enter(w *recorder, r *http.Request, local bool) (release func(), err error) {
 	a := t.a
 	if len(r.RequestURI) > a.limits.URLBytes {
 		return nil, document.NewProblem(document.CodeTooLarge, "the URL has %d bytes, %d are allowed", len(r.RequestURI), a.limits.URLBytes)
@@ -101,7 +105,7 @@ func (t *route) enter(w http.ResponseWriter, r *http.Request, local bool) (relea
 		return nil, document.NewProblem(document.CodeMethodNotAllowed, "%.20q is not possible here, but: %s", r.Method, t.allow)
 	}
 	if !local {
-		if err := a.admit.rate(r.RemoteAddr); err != nil {
+		if w.sent, err = a.rate(w.Header(), r); err != nil {
 			return nil, err
 		}
 	}

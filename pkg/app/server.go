@@ -118,12 +118,19 @@ func (s *serving) start(context.Context) error {
 		MaxRequestsPerConnection: int(s.cfg.MaxRequests),
 		MaxInflightBytes:         int64(s.cfg.MaxConnBytes),
 		MaxTotalBytes:            int64(s.cfg.MaxTotalBytes),
-		ReadTimeout:              s.cfg.ReadTimeout.D(),
-		WriteTimeout:             s.cfg.WriteTimeout.D(),
-		IdleTimeout:              s.cfg.IdleTimeout.D(),
-		Damaged:                  func(err error) { s.storage.DB.NoteDamage(0, err) },
-		Logger:                   log,
-		Metrics:                  serve.NewMetrics(s.reg),
+		Limits: serve.Limits{
+			Requests: float64(s.cfg.LimitRequests), TargetRequests: float64(s.cfg.LimitTargets), Bytes: float64(s.cfg.LimitBytes),
+		},
+		ClientLimits: serve.Limits{
+			Requests: float64(s.cfg.LimitRequestsEach), TargetRequests: float64(s.cfg.LimitTargetsEach), Bytes: float64(s.cfg.LimitBytesEach),
+		},
+		LimitWait:    s.cfg.LimitWait.D(),
+		ReadTimeout:  s.cfg.ReadTimeout.D(),
+		WriteTimeout: s.cfg.WriteTimeout.D(),
+		IdleTimeout:  s.cfg.IdleTimeout.D(),
+		Damaged:      func(err error) { s.storage.DB.NoteDamage(0, err) },
+		Logger:       log,
+		Metrics:      serve.NewMetrics(s.reg),
 	})
 	var err error
 	s.batches, err = committer.New(s.storage.DB, committer.Options{

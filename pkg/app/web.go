@@ -73,6 +73,7 @@ func (w *web) start(ctx context.Context) error {
 		Limits: api.Limits{
 			Requests: int(w.cfg.MaxRequests), Streams: orNone(w.cfg.MaxWatchers),
 			Rate: float64(w.cfg.Rate), RatePerHost: float64(w.cfg.RatePerHost),
+			Bytes: float64(w.cfg.BytesRate), BytesPerHost: float64(w.cfg.BytesPerHost),
 			RequestTime: w.cfg.RequestTimeout.D(),
 		},
 		Page:   page.Handler(page.Options{API: func() http.Handler { return w.api.Local() }, Logger: w.exits.Log}),

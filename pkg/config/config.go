@@ -46,7 +46,9 @@ type HTTP struct {
 	MaxHTTPConns   Count    `env:"HTTP_MAX_CONNECTIONS" envconfig:"HTTP_MAX_CONNECTIONS" default:"6144" flag:"http-max-connections" min:"1" max:"1000000" desc:"most connections to the HTTP port at once; the next one takes the place of one without a request, or is closed"`
 	MaxWatchers    Count    `env:"HTTP_MAX_WATCHERS" envconfig:"HTTP_MAX_WATCHERS" default:"4096" flag:"http-max-watchers" max:"1000000" desc:"most open watch streams; 0 allows none"`
 	Rate           Count    `env:"HTTP_RATE" envconfig:"HTTP_RATE" default:"0" flag:"http-rate" max:"1000000000" desc:"most API requests a second from everybody together; 0 sets no limit"`
-	RatePerHost    Count    `env:"HTTP_RATE_PER_HOST" envconfig:"HTTP_RATE_PER_HOST" default:"0" flag:"http-rate-per-host" max:"1000000000" desc:"the same for one IPv4 address or IPv6 /64 network; 0 sets no limit"`
+	RatePerHost    Count    `env:"HTTP_RATE_PER_HOST" envconfig:"HTTP_RATE_PER_HOST" default:"0" flag:"http-rate-per-host" max:"1000000000" desc:"the same for one client: who proved an identity by a certificate, else one IPv4 address or IPv6 /64 network; 0 sets no limit"`
+	BytesRate      Size     `env:"HTTP_BYTES" envconfig:"HTTP_BYTES" default:"0" flag:"http-bytes" max:"1TiB" desc:"most bytes of API answers a second for everybody together; an answer that was begun is completed, and the next requests are refused; 0 sets no limit"`
+	BytesPerHost   Size     `env:"HTTP_BYTES_PER_HOST" envconfig:"HTTP_BYTES_PER_HOST" default:"0" flag:"http-bytes-per-host" max:"1TiB" desc:"the same for one client, told apart as by --http-rate-per-host; 0 sets no limit"`
 	RequestTimeout Duration `env:"HTTP_TIMEOUT" envconfig:"HTTP_TIMEOUT" default:"30s" flag:"http-timeout" min:"1ms" desc:"most time an API request may take to arrive and to be answered; watch streams end when a client does not read for this long"`
 	CORSOrigins    Origins  `env:"HTTP_CORS_ORIGINS" envconfig:"HTTP_CORS_ORIGINS" default:"" flag:"http-cors-origins" desc:"web origins whose pages may use the API, such as https://example.org; repeat the flag or separate by commas; * is any; none by default"`
 }
@@ -84,6 +86,13 @@ type Server struct {
 	MaxRequests       Count        `env:"MAX_REQUESTS_PER_CONNECTION" envconfig:"MAX_REQUESTS_PER_CONNECTION" default:"256" flag:"max-requests-per-connection" min:"1" max:"1000000" desc:"most requests of one client in work at once; further ones wait"`
 	MaxConnBytes      Size         `env:"MAX_CONNECTION_BYTES" envconfig:"MAX_CONNECTION_BYTES" default:"32MiB" flag:"max-connection-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for one client"`
 	MaxTotalBytes     Size         `env:"MAX_TOTAL_BYTES" envconfig:"MAX_TOTAL_BYTES" default:"256MiB" flag:"max-total-bytes" min:"64KiB" max:"1TiB" desc:"most bytes of answers waiting for all clients together, beside 16KiB for each connection; when it is used up, the slowest readers are disconnected"`
+	LimitRequests     Count        `env:"LIMIT_REQUESTS" envconfig:"LIMIT_REQUESTS" default:"0" flag:"limit-requests" max:"1000000000" desc:"most requests of the sync protocol a second from all clients together; further ones wait, none is refused; 0 sets no limit"`
+	LimitRequestsEach Count        `env:"LIMIT_REQUESTS_PER_CLIENT" envconfig:"LIMIT_REQUESTS_PER_CLIENT" default:"0" flag:"limit-requests-per-client" max:"1000000000" desc:"the same for one client: who proved an identity by a certificate, else one IPv4 address or IPv6 /64 network; 0 sets no limit"`
+	LimitTargets      Count        `env:"LIMIT_TARGET_REQUESTS" envconfig:"LIMIT_TARGET_REQUESTS" default:"0" flag:"limit-target-requests" max:"1000000000" desc:"most requests a second for anything but operations, such as the newest target, from all clients together; 0 sets no limit"`
+	LimitTargetsEach  Count        `env:"LIMIT_TARGET_REQUESTS_PER_CLIENT" envconfig:"LIMIT_TARGET_REQUESTS_PER_CLIENT" default:"1000" flag:"limit-target-requests-per-client" max:"1000000000" desc:"the same for one client; 0 sets no limit, for servers behind a proxy that hides the addresses of very many"`
+	LimitBytes        Size         `env:"LIMIT_BYTES" envconfig:"LIMIT_BYTES" default:"0" flag:"limit-bytes" max:"1TiB" desc:"most bytes of answers a second for all clients together, at least 256KiB; 0 sets no limit"`
+	LimitBytesEach    Size         `env:"LIMIT_BYTES_PER_CLIENT" envconfig:"LIMIT_BYTES_PER_CLIENT" default:"0" flag:"limit-bytes-per-client" max:"1TiB" desc:"the same for one client, at least 256KiB; 0 sets no limit"`
+	LimitWait         Duration     `env:"LIMIT_WAIT" envconfig:"LIMIT_WAIT" default:"30s" flag:"limit-wait" min:"1ms" desc:"how long a request waits for these limits before its connection is closed"`
 	ReadTimeout       Duration     `env:"READ_TIMEOUT" envconfig:"READ_TIMEOUT" default:"30s" flag:"read-timeout" min:"1ms" desc:"most time a client may take to send a request it has begun"`
 	WriteTimeout      Duration     `env:"WRITE_TIMEOUT" envconfig:"WRITE_TIMEOUT" default:"30s" flag:"write-timeout" min:"1ms" desc:"how far a client may fall behind receiving 64KiB of its answers a second; one that receives nothing is disconnected after this long"`
 	IdleTimeout       Duration     `env:"IDLE_TIMEOUT" envconfig:"IDLE_TIMEOUT" default:"5m" flag:"idle-timeout" min:"1ms" desc:"a client that asks nothing for this long is disconnected; bytes that are no request do not count"`
@@ -121,6 +130,10 @@ type Tool struct {
 	Output    Text `env:"OUTPUT" envconfig:"OUTPUT" default:"" flag:"output" desc:"form of results: table for people, json for programs"`
 }
 
+// minLimitBytes is the lowest limit of bytes a second: with less, the largest
+// answers would wait too long.
+const minLimitBytes Size = 256 << 10
+
 // Validate checks the bounds of every field and that they fit together. The error is a *UsageError.
 func (s *Server) Validate() error {
 	if err := checkBounds(s); err != nil {
@@ -128,6 +141,15 @@ func (s *Server) Validate() error {
 	}
 	wrong := func(flag, value, reason string) error {
 		return &UsageError{Name: nameOf(s, flag), Value: value, Reason: reason}
+	}
+	for _, limit := range []struct {
+		flag string
+		Size
+	}{{"limit-bytes", s.LimitBytes}, {"limit-bytes-per-client", s.LimitBytesEach}} {
+		if limit.Size != 0 && limit.Size < minLimitBytes {
+			least := minLimitBytes
+			return wrong(limit.flag, limit.Size.String(), "want 0 for no limit, or at least "+least.String())
+		}
 	}
 	signs := s.CheckpointKeyFile != "" || s.CheckpointSigner != ""
 	switch {

@@ -149,6 +149,7 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 		{"quorum of one key twice", client, "", "--target-source checkpoint --checkpoint /n --checkpoint-origin o --quorum 2 --trusted-key " + aKey + "," + aKey, `--quorum (PROOFSYNC_QUORUM) "2": quorum 2: there are 1 different trusted keys`},
 		{"two targets", client, "", "--target-source checkpoint --checkpoint /n --target " + strings.Repeat("0a", 32) + ":1:9", `--target (PROOFSYNC_TARGET) "` + strings.Repeat("0a", 32) + `:1:9": names the one state to follow: leave out --target-source checkpoint`},
 		{"answer cap", server, "", "--max-ops-per-response 0", `--max-ops-per-response (PROOFSYNC_MAX_OPS_PER_RESPONSE) "0": want a whole number, from 1 to 10000`},
+		{"limit below an answer", server, "", "--limit-bytes-per-client 64KiB", `--limit-bytes-per-client (PROOFSYNC_LIMIT_BYTES_PER_CLIENT) "64KiB": want 0 for no limit, or at least 256KiB`},
 		{"empty import", server, "", "--import=", `--import: want paths, none of them empty`},
 		{"a key without a log", server, "", "--checkpoint-key-file k", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN): is missing: what is signed has to name the log, such as example.org/orders`},
 		{"a log without a key", server, "", "--checkpoint-origin a", `--checkpoint-origin (PROOFSYNC_CHECKPOINT_ORIGIN) "a": needs --checkpoint-key-file or --checkpoint-signer-command`},
