@@ -42,6 +42,10 @@ type worker struct {
 // do answers a request; the reply goes to its session, which is never waited for.
 func (w *worker) do(j job) {
 	c := j.session
+	if j.chunk {
+		c.chunk.let()
+		return
+	}
 	defer c.pending.Done()
 	if c.end.Err() != nil { // nobody would get it
 		c.release(reply{reserved: j.reserved})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ func New(db Database, opts Options) *Server {
 	s := &Server{
 		db:       db,
 		opts:     opts,
+		turns:    newTurns(runtime.GOMAXPROCS(0)),
 		bytes:    newBudget(opts.MaxTotalBytes),
 		notes:    guard.NewLog(opts.Logger, noteInterval),
 		pushes:   newPushes(db, opts.Metrics),
@@ -112,8 +114,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		workers.Go(func() {
 			w := worker{srv: s}
 			mine := make(chan job, 1)
+			var j job
 			for {
-				j, ok := s.turns.next(mine)
+				var ok bool
+				j, ok = s.turns.next(mine, j)
 				if !ok {
 					return
 				}

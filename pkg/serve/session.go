@@ -47,23 +47,28 @@ type session struct {
 	bytes   *semaphore.Weighted // MaxInflightBytes
 	account account             // of the server's budget
 	pace    pace                // of the peer, taking replies
-	queued  queued              // of turns
+	next    turn                // of the reader
 	pending sync.WaitGroup      // requests handed to workers
 	replies chan reply          // as large as slots: a worker never waits
 
 	requests, undecodable int // of the reader, for the log
 
 	sub    subscription // of the writer
+	chunk  chunks       // of the writer
 	pushed []byte       // of the writer: the frame of a push
 }
 
-// job is a request on its way to a worker.
+// job is a request on its way to a worker, or the wish to write a chunk.
 type job struct {
 	session  *session
+	chunk    bool
 	request  request
 	reserved int64 // bytes taken from both budgets
 	admitted time.Time
 }
+
+// heavy tells whether the job keeps a processor busy for so long that others notice.
+func (j *job) heavy() bool { return j.reserved >= heavy }
 
 // reply is a whole frame on its way to the writer.
 type reply struct {
@@ -84,9 +89,9 @@ func newSession(srv *Server, conn net.Conn) *session {
 		bytes:   semaphore.NewWeighted(srv.opts.MaxInflightBytes),
 		replies: make(chan reply, srv.opts.MaxRequestsPerConnection),
 		news:    make(chan struct{}, 1),
-		queued:  queued{token: make(chan struct{}, 1)},
+		next:    newTurn(),
 	}
-	c.queued.token <- struct{}{}
+	c.chunk = newChunks(c)
 	c.frames = newFrameReader(conn, &srv.opts, c.lastWanted)
 	c.end, c.cut = context.WithCancelCause(srv.end)
 	c.account.behind = c.pace.behind
@@ -226,7 +231,7 @@ func (c *session) admit(r request) error {
 	m.inflightRequests.Inc()
 	m.inflightBytes.Add(float64(n))
 	c.pending.Add(1)
-	if !c.srv.turns.put(job{session: c, request: r, reserved: n, admitted: time.Now()}) {
+	if !c.srv.turns.put(&c.next, job{session: c, request: r, reserved: n, admitted: time.Now()}) {
 		c.pending.Done()
 		c.release(reply{reserved: n})
 		return context.Cause(c.end)
@@ -371,7 +376,7 @@ func (c *session) writeOut(chunk net.Buffers) error {
 		if err := c.conn.SetWriteDeadline(now.Add(wait)); err != nil {
 			return err
 		}
-		written, err := chunk.WriteTo(c.conn) // takes what it has written off chunk
+		written, err := c.chunk.write(&chunk) // takes what it has written off chunk
 		m.writes.Inc()
 		m.sent.Add(float64(written))
 		now = time.Now()

@@ -3,110 +3,119 @@ package serve
 import (
 	"container/heap"
 	"sync"
+	"time"
 )
 
-// turnCost is what a turn costs beside the bytes of its reply, in bytes: the
-// work of a request whatever its size.
-const turnCost = 4 << 10
+const (
+	// turnCost is what a turn costs beside the bytes of its reply, in bytes: the
+	// work of a request whatever its size.
+	turnCost = 4 << 10
 
-// turns hands requests to workers, fairly between clients: each gets the same
+	// heavy is what a turn takes that others notice, in bytes: hundreds of
+	// microseconds of a core, for building a reply or writing it.
+	heavy = 32 << 10
+
+	// courtesy is how long after a light turn others are expected to want more.
+	courtesy = 100 * time.Millisecond
+)
+
+// turns hands jobs to workers, fairly between clients: each gets the same
 // share of the work, counted in bytes of replies, as long as it asks for that
 // much, whatever the number of its connections and however many requests it
-// pipelines (start-time fair queueing).
+// pipelines (start-time fair queueing). A connection waits with one request at a
+// time, and its client is next when it has had least. A client that has asked
+// for little is served before those who always want more, and saves nothing up
+// while it asks for nothing.
 //
-// A worker that waits is given the next request at once. Where all are busy, a
-// connection waits with one request at a time; its client is next when it has
-// had least. A client that has asked for little is served before those who
-// always want more, and saves nothing up while it asks for nothing.
+// While another client has light work, heavy work leaves one processor free.
+// Order alone would not help the light one: with every processor at work the
+// runtime looks at the network once in 10 ms, and goroutines queue for as long.
 type turns struct {
-	mu      sync.Mutex
-	now     uint64     // the tag of the last request handed out
-	waiting flows      // parties with requests that wait
-	idle    []chan job // of workers that wait, the one that came last goes first
-	closed  bool
+	mu       sync.Mutex
+	now      uint64     // the tag of the last job handed out
+	light    flows      // parties that wait, by what their first job is
+	heavy    flows      //
+	idle     []chan job // of workers that wait, the one that came last goes first
+	running  int        // heavy jobs
+	most     int        // of them, while others have light work
+	recently [2]visit   // the last light jobs of two parties, the newest first
+	closed   bool
+}
+
+// A visit is when a party had something light to do.
+type visit struct {
+	flow *flow
+	at   time.Time
 }
 
 // A flow is the part of a party in turns, whose mutex guards it: a list of the
-// connections that wait, each with its request.
+// connections that wait, each with its job.
 type flow struct {
-	tag         uint64 // when the next request is due, on the clock of what was handed out
-	first, last *session
+	tag         uint64 // when the next job is due, on the clock of what was handed out
+	first, last *turn
 }
 
-// queued is a session's place in the list of its client.
-type queued struct {
-	token chan struct{} // there is one: nothing of the session is in the list
-	job   job
-	next  *session
+// A turn is a place in the list of a party: a connection has one for its next
+// request, and one for what it writes next.
+type turn struct {
+	free chan struct{} // a token: it is not in the list
+	job  job
+	next *turn
 }
 
-// put hands a request to a worker, or queues it. It waits while another
-// request of the connection is queued, and fails when the connection ends.
-func (t *turns) put(j job) bool {
-	c := j.session
+func newTurn() turn {
+	t := turn{free: make(chan struct{}, 1)}
+	t.free <- struct{}{}
+	return t
+}
+
+// newTurns is for that many processors.
+func newTurns(processors int) turns { return turns{most: max(1, processors-1)} }
+
+// put queues a job for the next worker. It waits while another one is queued in
+// this place, and fails when the connection ends.
+func (t *turns) put(place *turn, j job) bool {
 	select {
-	case <-c.queued.token:
-	case <-c.end.Done():
+	case <-place.free:
+	case <-j.session.end.Done():
 		return false
 	}
-	f := &c.party.flow
+	f := &j.session.party.flow
 	t.mu.Lock()
-	if n := len(t.idle); n > 0 {
-		worker := t.idle[n-1]
-		t.idle = t.idle[:n-1]
-		t.charge(f, j)
-		t.mu.Unlock()
-		c.queued.token <- struct{}{}
-		worker <- j // there is room
-		return true
-	}
-	c.queued.job = j
+	defer t.mu.Unlock()
+	place.job = j
 	if f.first == nil {
-		f.first, f.last = c, c
+		f.first, f.last = place, place
 		f.tag = max(f.tag, t.now)
-		heap.Push(&t.waiting, f)
+		heap.Push(t.kind(j), f)
 	} else {
-		f.last.queued.next, f.last = c, c
+		f.last.next, f.last = place, place
 	}
-	t.mu.Unlock()
+	if !j.heavy() && !j.chunk {
+		if t.recently[0].flow != f {
+			t.recently[1] = t.recently[0]
+		}
+		t.recently[0] = visit{f, j.admitted}
+	}
+	t.dispatch()
 	return true
 }
 
-// next is the next request for a worker, or false once nobody asks any more.
-// The channel is the worker's own, with room for one.
-func (t *turns) next(worker chan job) (job, bool) {
+// next is the next job for a worker, or false once nobody asks any more. The
+// channel is the worker's own, with room for one; last is the job it has done.
+func (t *turns) next(worker chan job, last job) (job, bool) {
 	t.mu.Lock()
-	if len(t.waiting) == 0 {
-		if t.closed {
-			t.mu.Unlock()
-			return job{}, false
-		}
-		t.idle = append(t.idle, worker)
-		t.mu.Unlock()
-		j, ok := <-worker
-		return j, ok
+	if last.heavy() {
+		t.running--
 	}
-	f := t.waiting[0]
-	c := f.first
-	j := c.queued.job
-	f.first, c.queued.job, c.queued.next = c.queued.next, job{}, nil
-	t.charge(f, j)
-	if f.first != nil {
-		heap.Fix(&t.waiting, 0)
-	} else {
-		f.last = nil
-		heap.Pop(&t.waiting)
+	t.idle = append(t.idle, worker)
+	t.dispatch()
+	if t.closed && t.light.Len()+t.heavy.Len() == 0 {
+		t.end()
 	}
 	t.mu.Unlock()
-	c.queued.token <- struct{}{}
-	return j, true
-}
-
-// charge moves the clock to a request that is handed out, and its client's next
-// one to after it.
-func (t *turns) charge(f *flow, j job) {
-	t.now = max(t.now, f.tag)
-	f.tag = t.now + uint64(j.reserved) + turnCost
+	j, ok := <-worker
+	return j, ok
 }
 
 // close lets workers end. No request may come afterwards.
@@ -114,10 +123,83 @@ func (t *turns) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
+	if t.light.Len()+t.heavy.Len() == 0 {
+		t.end()
+	}
+}
+
+func (t *turns) end() {
 	for _, worker := range t.idle {
 		close(worker)
 	}
 	t.idle = nil
+}
+
+// dispatch gives jobs to workers that wait.
+func (t *turns) dispatch() {
+	for len(t.idle) > 0 {
+		from := t.choose()
+		if from == nil {
+			return
+		}
+		j := t.take(from)
+		worker := t.idle[len(t.idle)-1]
+		t.idle = t.idle[:len(t.idle)-1]
+		if j.heavy() {
+			t.running++
+		}
+		worker <- j // there is room
+	}
+}
+
+// choose is where the next job is; nil: there is none that may be done now. A
+// heavy one that has to wait is looked at again when the next one is done.
+func (t *turns) choose() *flows {
+	if len(t.heavy) > 0 && (len(t.light) == 0 || t.heavy[0].tag < t.light[0].tag) && t.mayRun(t.heavy[0]) {
+		return &t.heavy
+	}
+	if len(t.light) > 0 {
+		return &t.light
+	}
+	return nil
+}
+
+// mayRun tells whether a party may have a heavy job done.
+func (t *turns) mayRun(f *flow) bool {
+	if t.running < t.most {
+		return true
+	}
+	other := t.recently[0]
+	if other.flow == f {
+		other = t.recently[1]
+	}
+	return other.flow == nil || time.Since(other.at) > courtesy
+}
+
+// take takes the first job of the first party. The clock moves to it, and the
+// party's next one to after it.
+func (t *turns) take(from *flows) job {
+	f, _ := heap.Pop(from).(*flow)
+	place := f.first
+	j := place.job
+	f.first, place.job, place.next = place.next, job{}, nil
+	t.now = max(t.now, f.tag)
+	f.tag = t.now + uint64(j.reserved) + turnCost
+	if f.first != nil {
+		heap.Push(t.kind(f.first.job), f)
+	} else {
+		f.last = nil
+	}
+	place.free <- struct{}{}
+	return j
+}
+
+// kind is where the flow of a first job belongs.
+func (t *turns) kind(j job) *flows {
+	if j.heavy() {
+		return &t.heavy
+	}
+	return &t.light
 }
 
 // flows is a heap by tag.

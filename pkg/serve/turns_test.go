@@ -6,24 +6,27 @@ import (
 	"time"
 )
 
-// newTurn is a connection of a party that waits for a worker.
-func newTurn(p *party) *session {
-	c := &session{party: p, queued: queued{token: make(chan struct{}, 1)}, end: context.Background()}
-	c.queued.token <- struct{}{}
-	return c
+// member is a connection of a party.
+func member(p *party) *session {
+	return &session{party: p, next: newTurn(), end: context.Background()}
+}
+
+// wait puts a request of a connection into turns.
+func (t *turns) wait(c *session, bytes int64) bool {
+	return t.put(&c.next, job{session: c, reserved: bytes})
 }
 
 func TestPartiesTakeTurnsWhateverTheirConnections(t *testing.T) {
-	var turns turns
+	turns := newTurns(2)
 	const large, small = 600 << 10, 6 << 10
 	var greedy, other party
 	for range 50 {
-		if !turns.put(job{session: newTurn(&greedy), reserved: large}) {
+		if !turns.wait(member(&greedy), large) {
 			t.Fatal("not taken")
 		}
 	}
 	serve := func() *party {
-		j, ok := turns.next(nil)
+		j, ok := turns.next(make(chan job, 1), job{})
 		if !ok {
 			t.Fatal("there is nothing to do")
 		}
@@ -32,9 +35,9 @@ func TestPartiesTakeTurnsWhateverTheirConnections(t *testing.T) {
 	for range 5 {
 		serve()
 	}
-	c := newTurn(&other)
+	c := member(&other)
 	for i := range 60 { // as many small requests as one large one, and more
-		turns.put(job{session: c, reserved: small})
+		turns.wait(c, small)
 		if got := serve(); got != &other {
 			t.Fatalf("the small request %d had to wait", i)
 		}
@@ -42,7 +45,7 @@ func TestPartiesTakeTurnsWhateverTheirConnections(t *testing.T) {
 	// From here on both get the same.
 	var bytes [2]int
 	for range 40 * 60 {
-		turns.put(job{session: c, reserved: small})
+		turns.wait(c, small)
 		for serve() == &greedy {
 			bytes[0] += large + turnCost
 		}
@@ -57,20 +60,20 @@ func TestPartiesTakeTurnsWhateverTheirConnections(t *testing.T) {
 }
 
 func TestPartySavesNothingUpWhileItIsAway(t *testing.T) {
-	var turns turns
+	turns := newTurns(2)
 	var a, b party
-	ca, cb := newTurn(&a), newTurn(&b)
+	ca, cb := member(&a), member(&b)
 	for range 1000 {
-		turns.put(job{session: ca, reserved: 1000})
-		turns.next(nil)
+		turns.wait(ca, 1000)
+		turns.next(make(chan job, 1), job{})
 	}
 	order := ""
 	for range 10 {
 		for _, c := range []*session{ca, cb} {
-			turns.put(job{session: c, reserved: 1000})
+			turns.wait(c, 1000)
 		}
 		for range 2 {
-			j, _ := turns.next(nil)
+			j, _ := turns.next(make(chan job, 1), job{})
 			if j.session == ca {
 				order += "a"
 			} else {
@@ -86,14 +89,14 @@ func TestPartySavesNothingUpWhileItIsAway(t *testing.T) {
 }
 
 func TestWorkersThatWaitAreGivenRequests(t *testing.T) {
-	var turns turns
+	turns := newTurns(2)
 	var p party
-	c := newTurn(&p)
+	c := member(&p)
 	got := make(chan int64)
 	go func() {
 		worker := make(chan job, 1)
 		for {
-			j, ok := turns.next(worker)
+			j, ok := turns.next(worker, job{})
 			if !ok {
 				close(got)
 				return
@@ -102,7 +105,7 @@ func TestWorkersThatWaitAreGivenRequests(t *testing.T) {
 		}
 	}()
 	for i := range int64(1000) {
-		if !turns.put(job{session: c, reserved: i}) {
+		if !turns.wait(c, i) {
 			t.Fatal("not taken")
 		}
 		if n := <-got; n != i {
@@ -118,16 +121,16 @@ func TestWorkersThatWaitAreGivenRequests(t *testing.T) {
 }
 
 func TestConnectionThatEndsDoesNotWaitForATurn(t *testing.T) {
-	var turns turns
+	turns := newTurns(2)
 	var p party
-	c := newTurn(&p)
+	c := member(&p)
 	end, cut := context.WithCancel(t.Context())
 	c.end = end
-	if !turns.put(job{session: c}) {
+	if !turns.wait(c, 0) {
 		t.Fatal("not taken")
 	}
 	cut()
-	if turns.put(job{session: c}) {
+	if turns.wait(c, 0) {
 		t.Error("a second request was queued")
 	}
 }
