@@ -25,6 +25,7 @@ type frameReader struct {
 	opts    *Options
 	active  func() time.Time // when the peer last had something in work, up to now
 	inFrame bool
+	length  int       // of the frame
 	started time.Time // of the frame, once reading it had to wait
 
 	mu       sync.Mutex // guards what follows, and the read deadline of conn
@@ -53,6 +54,7 @@ func (r *frameReader) next() ([]byte, error) {
 		}
 		return nil, err
 	}
+	r.length = n
 	if n > r.br.Size() {
 		if _, err := r.br.Discard(n); err != nil {
 			return nil, err

@@ -12,7 +12,7 @@ import (
 // Limits are rates, per second; 0: no limit. Of each, a second's worth may come
 // at once.
 type Limits struct {
-	// Requests of any kind, and frames that are none.
+	// Requests of any kind.
 	Requests float64
 	// TargetRequests are all requests but those for operations; they count as
 	// requests, too.
@@ -84,17 +84,33 @@ func (d *door) unused(now time.Time) bool {
 	return true
 }
 
+// junkRate is how many frames that get no answer one party may send a second,
+// where each 64 KiB of a frame (a shift by junkShift) count as one. Peers that
+// are newer than this server may send some; skipping millions would keep its
+// processors busy.
+const (
+	junkRate  = 1000
+	junkShift = 16
+)
+
+// errJunk is what ends a connection then: waiting would keep it for as long as
+// its peer has filled the kernel's buffers for.
+var errJunk = errors.New("too many frames that are no requests")
+
 // A party is whom limits and turns are for: a client that proved an identity
 // or came from one host, with all its connections.
 type party struct {
 	door *door
+	junk *guard.Bucket
 	flow flow // of turns
 }
 
 func (s *Server) newParties() *guard.Clients[party] {
 	return guard.NewClients(guard.MaxClients,
-		func() *party { return &party{door: newDoor(ofClient, s.opts.ClientLimits)} },
-		func(p *party, now time.Time) bool { return p.door.unused(now) })
+		func() *party {
+			return &party{door: newDoor(ofClient, s.opts.ClientLimits), junk: guard.NewBucket(junkRate)}
+		},
+		func(p *party, now time.Time) bool { return p.door.unused(now) && p.junk.Used(now) <= 0 })
 }
 
 // identify finds out who the peer is. The connection's own handshake is over.

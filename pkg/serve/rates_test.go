@@ -152,25 +152,35 @@ func TestClientThatWaitsTooLongIsClosed(t *testing.T) {
 	}
 }
 
-func TestFramesThatAreNoRequestsCountAsRequests(t *testing.T) {
+func TestFramesThatAreNoRequestsAreSkippedInModeration(t *testing.T) {
 	f := newFixture(t, anyFixed, 2, 2, 32)
-	synctest.Test(t, func(t *testing.T) {
-		l := newPipes()
-		s := start(t, f, Options{ClientLimits: Limits{Requests: 10}}, l)
-		c := dial(t, l, anyFixed)
-		c.conn.SetDeadline(time.Time{})
-		go func() {
-			for range 1000 {
-				if _, err := c.conn.Write([]byte{1, 0xff}); err != nil {
-					return
+	large := append([]byte{0x80, 0x80, 0x40}, make([]byte, 1<<20)...)
+	for name, tc := range map[string]struct {
+		junk    []byte
+		skipped int // before there are too many
+	}{
+		"small frames": {[]byte{1, 0xff}, junkRate},
+		"large frames": {large, junkRate/17 + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newPipes()
+				s := start(t, f, Options{}, l)
+				a, b := dialFrom(t, l, hostile), dialFrom(t, l, hostile)
+				for range tc.skipped {
+					a.write(tc.junk)
 				}
-			}
-		}()
-		time.Sleep(5*time.Second + time.Millisecond)
-		synctest.Wait()
-		if n := value(t, s.opts.Metrics.undecodable); n < 60 || n > 61 {
-			t.Errorf("%v frames read in 5 s, want 60", n)
-		}
-		c.conn.Close()
-	})
+				a.target() // it is still served
+				b.write(tc.junk)
+				b.conn.SetDeadline(time.Now().Add(patience))
+				b.wantClosed() // the two are one client
+				dialFrom(t, l, honest).target()
+				time.Sleep(2 * time.Second)
+				a.write(tc.junk)
+				if a.target(); value(t, s.opts.Metrics.closed[byLimit]) != 1 {
+					t.Error("not counted")
+				}
+			})
+		})
+	}
 }

@@ -163,7 +163,7 @@ func (c *session) read() error {
 		payload, err := c.frames.next()
 		if errors.Is(err, errOversized) {
 			m.oversized.Inc()
-			if err := c.skip(err); err != nil {
+			if err := c.skip(c.frames.length, err); err != nil {
 				return err
 			}
 			continue
@@ -174,7 +174,7 @@ func (c *session) read() error {
 		msg, err := wire.Decode(payload, codec)
 		if err != nil {
 			m.undecodable.Inc()
-			if err := c.skip(err); err != nil {
+			if err := c.skip(len(payload), err); err != nil {
 				return err
 			}
 			continue
@@ -189,12 +189,13 @@ func (c *session) read() error {
 // skip takes note of a frame that gets no answer. It is an error when nothing
 // else has come for too long: the frame reader looks at the idle time only
 // when it waits between frames, and a peer need not let it.
-func (c *session) skip(err error) error {
+func (c *session) skip(length int, err error) error {
 	if c.undecodable++; c.undecodable == 1 {
 		c.srv.notes.Warn("frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
 	}
-	if err := c.pass(toll{limitRequests: 1}); err != nil {
-		return err
+	if c.party.junk.Take(time.Now(), 1+float64(length>>junkShift)) > 0 {
+		c.srv.notes.Warn("connection closed: too many frames that are no requests", "peer", c.conn.RemoteAddr(), "client", c.who)
+		return &endError{byLimit, errJunk}
 	}
 	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastWanted()) >= t {
 		return &endError{byIdleTimeout, err}

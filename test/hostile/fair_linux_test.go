@@ -18,7 +18,7 @@ func TestGreedyClientDoesNotSlowAnother(t *testing.T) {
 	var alone, beside, halves []time.Duration
 	for range rounds {
 		a := h.steps(400 * time.Millisecond)
-		stop := s.underAttack("everything")
+		stop := s.underAttack(t, "everything")
 		h.steps(200 * time.Millisecond)
 		b := h.steps(400 * time.Millisecond)
 		stop()

@@ -227,9 +227,9 @@ func beAttacker(argument string) error {
 }
 
 // underAttack starts an attack, which the returned function ends.
-func (s *server) underAttack(name string) (stop func()) {
-	s.t.Helper()
-	c := start(s.t, "attacker", fmt.Sprint(name, " ", s.addr, " ", s.size))
+func (s *server) underAttack(t *testing.T, name string) (stop func()) {
+	t.Helper()
+	c := start(t, "attacker", fmt.Sprint(name, " ", s.addr, " ", s.size))
 	c.says()
 	return func() { c.in.Close() }
 }
