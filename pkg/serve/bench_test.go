@@ -11,30 +11,22 @@ import (
 )
 
 // Requests of 50 operations are what the reference client sends by default.
-func BenchmarkServe50(b *testing.B) { benchmarkServe(b, 50, Options{}) }
+func BenchmarkServe50(b *testing.B) { benchmarkServe(b, 50) }
 
 // Requests of 10,000 operations are the largest a peer can decode.
-func BenchmarkServe10000(b *testing.B) { benchmarkServe(b, 10_000, Options{}) }
-
-// plenty are limits that nothing reaches.
-var plenty = Limits{Requests: 1e12, TargetRequests: 1e12, Bytes: 1e15}
-
-// What limits cost that are not reached: to be compared with Serve50.
-func BenchmarkServe50Limited(b *testing.B) {
-	benchmarkServe(b, 50, Options{Limits: plenty, ClientLimits: plenty})
-}
+func BenchmarkServe10000(b *testing.B) { benchmarkServe(b, 10_000) }
 
 // benchmarkServe asks for ranges of a log over loopback, with as many requests
 // under way as the server admits. The other side only counts bytes, so what is
 // measured is the server and the sockets.
-func benchmarkServe(b *testing.B, ops uint64, opts Options) {
+func benchmarkServe(b *testing.B, ops uint64) {
 	f := newFixture(b, anyFixed, 1, 0, 32)
 	for range 20 {
 		f.grow(b, 10_000, 32)
 	}
 	at := f.last()
 	l := listen(b)
-	s := start(b, f, opts, l)
+	s := start(b, f, Options{}, l)
 	c := dial(b, l, anyFixed)
 	c.conn.SetDeadline(time.Time{})
 	rng := rand.New(rand.NewPCG(1, 1))

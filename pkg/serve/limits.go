@@ -71,9 +71,6 @@ func newDoor(s scope, l Limits) *door {
 	return d
 }
 
-// open says whether there are no limits.
-func (d *door) open() bool { return d.buckets == [numLimits]*guard.Bucket{} }
-
 // unused says whether a new door would be the same.
 func (d *door) unused(now time.Time) bool {
 	for _, b := range d.buckets {
@@ -144,21 +141,43 @@ func (c *session) pass(t toll) error {
 	if !s.limited {
 		return nil
 	}
+	own, all := t, t
+	now := time.Now()
+	if c.party.door.tryPay(&own, now) && s.door.tryPay(&all, now) {
+		return nil
+	}
 	w := waiting{session: c}
 	defer w.over()
-	own := c.party.door
-	if err := w.turn(own); err != nil {
+	if err := w.turn(c.party.door); err != nil {
 		return err
 	}
-	defer func() { own.turn <- struct{}{} }()
-	if err := w.pay(own, t); err != nil || s.door.open() {
+	defer func() { c.party.door.turn <- struct{}{} }()
+	if err := w.pay(c.party.door, own); err != nil || all == (toll{}) {
 		return err
 	}
 	if err := w.turn(s.door); err != nil {
 		return err
 	}
 	defer func() { s.door.turn <- struct{}{} }()
-	return w.pay(s.door, t)
+	return w.pay(s.door, all)
+}
+
+// tryPay pays what can be paid at once, if nobody stands in the door, and tells
+// whether that is all; t is what is left.
+func (d *door) tryPay(t *toll, now time.Time) bool {
+	if len(d.turn) == 0 {
+		return false
+	}
+	for i, b := range d.buckets {
+		if t[i] == 0 {
+			continue
+		}
+		if b.Take(now, t[i]) > 0 {
+			return false
+		}
+		t[i] = 0
+	}
+	return true
 }
 
 // refund gives back bytes that were taken for a reply and not needed.

@@ -23,6 +23,7 @@ var (
 	ourStarting    = regexp.MustCompile(`starting sync sync_iteration=`)
 	ourCompleted   = regexp.MustCompile(`sync completed successfully sync_iteration=\d+ database_ops=(\d+) root=([0-9a-f]{64})`)
 	ourCommits     = regexp.MustCompile(`(?:database ready|added operations) .*root=([0-9a-f]{64})`)
+	ourWaits       = regexp.MustCompile(`a client waits: it has reached a limit`)
 	ourMismatch    = regexp.MustCompile(`mismatch.* local=any/fixed remote=keyless/fixed`)
 	theirListening = regexp.MustCompile(`server listening`)
 	theirReady     = regexp.MustCompile(`database ready size=Location\((\d+)\) .*root=([0-9a-f]{64})`)

@@ -19,13 +19,16 @@ func TestReferenceClientFollowsOurServer(t *testing.T) {
 		name           string
 		family         operation.Family
 		server, client []string // further arguments
+		waits          bool     // the client comes to limits
 	}{
-		{"any", operation.Any, []string{"-i", "100"}, nil},
-		{"immutable", operation.Immutable, []string{"-i", "100"}, nil},
-		{"immutable with a moving floor", operation.Immutable, []string{"-i", "1000", "--floor-policy", "retain:200"}, nil},
-		{"any with many operations", operation.Any, []string{"-i", "5000"}, nil},
-		{"immutable with large batches in parallel", operation.Immutable, []string{"-i", "5000"}, []string{"-b", "1000", "-r", "8"}},
-		{"any with short answers", operation.Any, []string{"-i", "1000", "--max-ops-per-response", "7"}, []string{"-r", "4"}},
+		{"any", operation.Any, []string{"-i", "100"}, nil, false},
+		{"immutable", operation.Immutable, []string{"-i", "100"}, nil, false},
+		{"immutable with a moving floor", operation.Immutable, []string{"-i", "1000", "--floor-policy", "retain:200"}, nil, false},
+		{"any with many operations", operation.Any, []string{"-i", "5000"}, nil, false},
+		{"immutable with large batches in parallel", operation.Immutable, []string{"-i", "5000"}, []string{"-b", "1000", "-r", "8"}, false},
+		// It waits, a few answers a second, and is told of no error.
+		{"any under low limits", operation.Any, []string{"-i", "3000", "--limit-requests-per-client", "30", "--limit-target-requests", "100", "--limit-bytes", "256KiB"}, nil, true},
+		{"any with short answers", operation.Any, []string{"-i", "1000", "--max-ops-per-response", "7"}, []string{"-r", "4"}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,6 +42,9 @@ func TestReferenceClientFollowsOurServer(t *testing.T) {
 			reported := roots(t, client.await(theirCompleted, followed))
 			client.stop(syscall.SIGKILL)
 			server.terminate()
+			if waited := len(server.matches(ourWaits)) > 0; waited != test.waits {
+				t.Errorf("the client had to wait: %v, want %v", waited, test.waits)
+			}
 			committed := make(map[mmr.Digest]bool)
 			for _, root := range roots(t, server.matches(ourCommits)) {
 				committed[root] = true
