@@ -94,6 +94,9 @@ func (p *Pool) letGo(m *member) {
 	delete(p.leaving, m)
 	p.tasks.Go(func() {
 		_ = closeSource(m.source) // nobody waits for what it says
+		if f, ok := m.source.(interface{ forget() }); ok {
+			f.forget()
+		}
 		p.o.Metrics.forget(m.name)
 	})
 }

@@ -344,10 +344,9 @@ func (p *Peer) Disconnect(reason error) {
 }
 
 // Close drops the connection, fails what is under way with ErrClosed and
-// returns when every task of the peer has ended. Its metrics end with it.
+// returns when every task of the peer has ended.
 func (p *Peer) Close() error {
 	p.mu.Lock()
-	again := p.closed
 	p.closed = true
 	c := p.conn
 	p.mu.Unlock()
@@ -356,8 +355,8 @@ func (p *Peer) Close() error {
 		c.fail(ErrClosed)
 	}
 	p.tasks.Wait()
-	if !again {
-		p.o.Metrics.forget(p.name)
-	}
 	return nil
 }
+
+// forget deletes what was counted of a peer that is closed.
+func (p *Peer) forget() { p.o.Metrics.forget(p.name) }
