@@ -122,6 +122,9 @@ func (p *Pool) Operations(ctx context.Context, r Request) (*Answer, error) {
 // error of the last one.
 func each[T any](ctx context.Context, p *Pool, j *job, try func(context.Context, Source) (T, int, error), drop func(T)) (none T, last error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return none, err // nobody would read the answer
+		}
 		u, wait := p.choose(j)
 		switch {
 		case u == nil && wait == 0:

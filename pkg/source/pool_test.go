@@ -162,6 +162,24 @@ func TestPoolReturnsTheLastErrorWhenNobodyAnswers(t *testing.T) {
 	})
 }
 
+func TestNobodyIsAskedForWhatNobodyWaitsFor(t *testing.T) {
+	a, b := &fake{name: "a"}, &fake{name: "b"}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, sources := range [][]source.Source{{a}, {a, b}} {
+		p := source.NewPool(sources, source.PoolOptions{})
+		if _, err := p.Target(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := p.Operations(ctx, source.Request{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if a.count()+b.count() != 0 {
+		t.Errorf("asked %d times", a.count()+b.count())
+	}
+}
+
 func TestSourceThatLacksASizeIsNotAskedForItWhileAnotherMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lagging := &fake{name: "lagging", do: func(_ context.Context, r source.Request) error {
