@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"net"
 	"syscall"
 )
@@ -53,7 +54,7 @@ func (w *chunks) write(b *net.Buffers) (written int64, err error) {
 	for len(*b) > 0 && err == nil {
 		var n int
 		failed := w.raw.Write(func(fd uintptr) bool {
-			if n, err = w.try(fd, *b, size); err == syscall.EAGAIN {
+			if n, err = w.try(fd, *b, size); errors.Is(err, syscall.EAGAIN) {
 				err = nil
 				return n > 0
 			}
