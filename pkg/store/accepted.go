@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -28,7 +29,8 @@ func (d *Dir) KeepCheckpoint(note []byte) error {
 	case len(note) == 0 || len(note) > mostCheckpoint:
 		return fmt.Errorf("signed target of %d bytes: 1 to %d expected", len(note), mostCheckpoint)
 	}
-	if err := writeFile(d.fs, d.path, checkpointName, note); err != nil {
+	// A copy: a file system may use what it is given for its own purposes.
+	if err := writeFile(d.fs, d.path, checkpointName, bytes.Clone(note)); err != nil {
 		return fmt.Errorf("write %s: %w", d.CheckpointPath(), err)
 	}
 	return nil
