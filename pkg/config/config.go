@@ -102,7 +102,7 @@ type Server struct {
 type Client struct {
 	Common
 	HTTP
-	Servers          Addresses    `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; a name with several addresses is as many servers; repeat the flag or separate by commas"`
+	Servers Addresses `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; a name with several addresses is as many servers; repeat the flag or separate by commas"`
 	Trust
 	MetricsPort      Port         `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9091" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
 	HTTPPort         OptionalPort `env:"HTTP_PORT" envconfig:"HTTP_PORT" default:"8082" flag:"http-port" desc:"port of the HTTP API and the status page; 0 picks a free one and logs it, off offers them on the socket in the storage directory only"`
