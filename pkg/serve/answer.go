@@ -135,7 +135,7 @@ func (w *worker) subscribe(c *session, id uint64) (*[]byte, []byte, subscription
 		return nil, nil, subscription{}, err
 	}
 	if !c.subscribed.Swap(true) {
-		expectSilence(c.conn)
+		expectSilence(c.raw)
 	}
 	b := w.srv.pool.get(pushFrame)
 	*b = p.appendTo(*b, id)

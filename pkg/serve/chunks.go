@@ -13,7 +13,8 @@ import (
 // while a chunk is written in its turn.
 //
 // The turn is for the copying alone, and ends when the kernel takes no more. So
-// that can only be done where writing can be tried: on plain TCP connections.
+// that can only be done where writing can be tried: on TCP connections. TLS gives
+// the kernel a record at a time, which is too little to take turns about.
 type chunks struct {
 	session *session
 	raw     syscall.RawConn // nil: writing cannot be tried
@@ -24,7 +25,7 @@ type chunks struct {
 
 func newChunks(c *session) chunks {
 	w := chunks{session: c, turn: newTurn(), granted: make(chan struct{}), done: make(chan struct{}, 1)}
-	if tcp, ok := c.conn.(*net.TCPConn); ok && canTry {
+	if tcp, ok := c.raw.(*net.TCPConn); ok && canTry {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			w.raw = raw
 		}
@@ -49,7 +50,7 @@ func (w *chunks) write(b *net.Buffers) (written int64, err error) {
 		size += len(part)
 	}
 	if w.raw == nil || size < heavy {
-		return b.WriteTo(w.session.conn)
+		return b.WriteTo(w.session.raw)
 	}
 	for len(*b) > 0 && err == nil {
 		var n int

@@ -43,10 +43,16 @@ func newFrameReader(conn net.Conn, opts *Options, active func() time.Time) *fram
 // or an error of the connection. io.EOF is the end between two frames.
 func (r *frameReader) next() ([]byte, error) {
 	r.inFrame = false
-	if _, err := r.br.Peek(1); err != nil {
+	first, err := r.br.Peek(1)
+	if err != nil {
 		return nil, err
 	}
 	r.inFrame, r.started = true, time.Time{}
+	if first[0] == 0x16 { // three bytes of a frame of 22 are there, or come
+		if first, err = r.br.Peek(3); err == nil && startsTLS(first) {
+			return nil, &endError{byTLS, errTLS}
+		}
+	}
 	n, err := wire.ReadFrameLen(r.br)
 	if err != nil {
 		if errors.Is(err, wire.ErrFrame) {

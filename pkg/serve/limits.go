@@ -110,13 +110,9 @@ func (s *Server) newParties() *guard.Clients[party] {
 		func(p *party, now time.Time) bool { return p.door.unused(now) && p.junk.Used(now) <= 0 })
 }
 
-// identify finds out who the peer is. The connection's own handshake is over.
+// identify finds out whom limits and turns count the peer as. Its handshake is over.
 func (c *session) identify() {
-	name := ""
-	if c.srv.opts.Identity != nil {
-		name = c.srv.opts.Identity(c.conn)
-	}
-	c.who = guard.NewClient(name, c.host)
+	c.who = guard.NewClient(c.identity, c.host)
 	c.party, c.leave = c.srv.parties.Use(c.who)
 	c.srv.opts.Metrics.clients.Set(float64(c.srv.parties.Len()))
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"runtime"
@@ -107,11 +108,18 @@ type Options struct {
 	// many connections.
 	LimitWait time.Duration
 
-	// Identity is the name a connection's peer has proved, by a certificate,
-	// "" if none. It is called once, when a connection is about to be read.
-	// Limits and turns go by it, and by the host of a peer without one. nil:
-	// nobody has a name.
-	Identity func(net.Conn) string
+	// TLS makes every connection begin with a handshake, within ten seconds and in
+	// a place like any other. nil: none. The listener must not do it itself: replies
+	// are paced below TLS.
+	TLS *tls.Config
+
+	// Identify names the peer of a connection after its handshake; "" is somebody
+	// without a name. Limits and turns go by it, and by the host of a peer without
+	// one. nil: nobody has a name.
+	Identify func(*tls.ConnectionState) string
+
+	// Refused is told of handshakes that failed. It must not block. nil: nobody is.
+	Refused func(peer net.Addr, err error)
 
 	// Workers is the number of replies built at once, over all connections.
 	// Default: two for each CPU Go may use, at least four, since some wait

@@ -22,6 +22,8 @@ const (
 	bySlowReader // others needed the memory of its replies
 	byNewcomer   // idle, and another connection needed its place
 	byLimit      // its requests came too fast for too long
+	byHandshake  // no TLS connection came about
+	byTLS        // the peer speaks TLS where there is none
 	byNetwork
 	numReasons
 )
@@ -37,6 +39,8 @@ func (r reason) String() string {
 		bySlowReader:   "slow_reader",
 		byNewcomer:     "newcomer",
 		byLimit:        "limit",
+		byHandshake:    "tls_handshake",
+		byTLS:          "tls_on_plain_port",
 		byNetwork:      "network",
 	}[r]
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -22,11 +23,14 @@ const writeChunk = 256 << 10
 // A session serves one connection: the goroutine of run reads, another one
 // writes, the workers of the server build the replies in between.
 type session struct {
-	srv    *Server
-	conn   net.Conn
-	host   host // of the peer
-	frames *frameReader
-	log    *slog.Logger
+	srv      *Server
+	raw      net.Conn  // the connection
+	tls      *tls.Conn // over it; nil: none
+	conn     net.Conn  // one of them: where frames are read
+	host     host      // of the peer
+	identity string    // of the peer's certificate, once the handshake is done; empty: none
+	frames   *frameReader
+	log      *slog.Logger
 
 	// Who the peer is, once it has been identified.
 	who   guard.Client
@@ -53,9 +57,10 @@ type session struct {
 
 	requests, undecodable int // of the reader, for the log
 
-	sub    subscription // of the writer
-	chunk  chunks       // of the writer
-	pushed []byte       // of the writer: the frame of a push
+	sub     subscription // of the writer
+	chunk   chunks       // of the writer
+	pushed  []byte       // of the writer: the frame of a push
+	sending atomic.Bool  // the writer is giving TLS something to send
 }
 
 // job is a request on its way to a worker, or the wish to write a chunk.
@@ -81,6 +86,7 @@ type reply struct {
 func newSession(srv *Server, conn net.Conn) *session {
 	c := &session{
 		srv:     srv,
+		raw:     conn,
 		conn:    conn,
 		host:    guard.HostOf(conn.RemoteAddr()),
 		start:   time.Now(),
@@ -92,7 +98,11 @@ func newSession(srv *Server, conn net.Conn) *session {
 		next:    newTurn(),
 	}
 	c.chunk = newChunks(c)
-	c.frames = newFrameReader(conn, &srv.opts, c.lastWanted)
+	if srv.opts.TLS != nil {
+		c.tls = tls.Server(sealed{conn, c}, srv.opts.TLS)
+		c.conn = c.tls
+	}
+	c.frames = newFrameReader(c.conn, &srv.opts, c.lastWanted)
 	c.end, c.cut = context.WithCancelCause(srv.end)
 	c.account.behind = c.pace.behind
 	c.account.cut = func() { c.cut(&endError{bySlowReader, nil}) }
@@ -125,11 +135,14 @@ func (c *session) run() {
 	var writer, closer sync.WaitGroup
 	closer.Go(func() { // a closed connection wakes whoever reads or writes it
 		<-c.end.Done()
-		c.conn.Close()
+		c.raw.Close() // not by way of TLS, which would want to say something
 	})
 	writer.Go(c.write)
+	err := c.secure()
 	c.identify()
-	err := c.read()
+	if err == nil {
+		err = c.read()
+	}
 	// A peer that has closed its sending side may still wait for replies.
 	c.pending.Wait()
 	c.leave()
@@ -141,14 +154,19 @@ func (c *session) run() {
 		err = cause
 	}
 	why := reasonOf(err)
-	if why == byShutdown || why == byLengthPrefix {
+	switch {
+	case why == byShutdown, why == byLengthPrefix:
 		c.frames.linger()
+	case why == byTLS:
+		c.turnAway(plainPort)
+	case why == byPeer && c.tls != nil:
+		_ = c.tls.CloseWrite() // the last word of a conversation that was complete
 	}
 	c.cut(nil)
 	closer.Wait()
 	c.srv.opts.Metrics.closed[why].Inc()
 	args := []any{"reason", why.String(), "requests", c.requests, "undecodable_frames", c.undecodable}
-	if why == byPeer || why == byShutdown || why == byNewcomer || why == byLimit {
+	if why == byPeer || why == byShutdown || why == byNewcomer || why == byLimit || why == byHandshake { // the last was told of already
 		c.log.Debug("connection ended", args...)
 	} else {
 		c.log.Info("connection ended", append(args, "error", err)...)
@@ -357,14 +375,35 @@ func (c *session) flush(frames [][]byte) error {
 			frames[whole] = frames[whole][room:]
 		}
 		frames = frames[whole:]
-		if err := c.writeOut(chunk); err != nil {
+		if err := c.send(chunk); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeOut writes a chunk unless the peer falls WriteTimeout behind. A write
+// send writes a chunk, through TLS if there is some. TLS makes records of every
+// piece that it gets, so it gets all of them as one.
+func (c *session) send(chunk net.Buffers) error {
+	if c.tls == nil {
+		return c.writeOut(chunk)
+	}
+	whole := chunk[0]
+	if len(chunk) > 1 {
+		b := c.srv.pool.get(writeChunk)
+		defer c.srv.pool.put(b)
+		for _, frame := range chunk {
+			*b = append(*b, frame...)
+		}
+		whole = *b
+	}
+	c.sending.Store(true)
+	defer c.sending.Store(false)
+	_, err := c.tls.Write(whole)
+	return err
+}
+
+// writeOut writes a chunk to the connection unless the peer falls WriteTimeout behind. A write
 // that blocks is interrupted now and then, to see how far it has come.
 func (c *session) writeOut(chunk net.Buffers) error {
 	m := c.srv.opts.Metrics
@@ -374,7 +413,7 @@ func (c *session) writeOut(chunk net.Buffers) error {
 		if t := c.srv.opts.WriteTimeout; t > 0 {
 			wait = min(wait, t-c.pace.behind(now))
 		}
-		if err := c.conn.SetWriteDeadline(now.Add(wait)); err != nil {
+		if err := c.raw.SetWriteDeadline(now.Add(wait)); err != nil {
 			return err
 		}
 		written, err := c.chunk.write(&chunk) // takes what it has written off chunk
