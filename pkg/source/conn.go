@@ -197,6 +197,9 @@ func (c *conn) write() error {
 // read reads frames until the connection is over, and returns why.
 func (c *conn) read() error {
 	r := bufio.NewReaderSize(c.nc, 64<<10)
+	if first, err := r.Peek(3); err == nil && c.peer.tls == nil && speaksTLS(first) {
+		return &UnreachableError{c.peer.name, errSpeaksTLS}
+	}
 	for {
 		// Between frames there may be silence: the calls have deadlines.
 		c.nc.SetReadDeadline(time.Time{})
@@ -204,6 +207,9 @@ func (c *conn) read() error {
 		if err != nil {
 			if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrFrameTooLarge) {
 				return c.offence(reasonFrame, err)
+			}
+			if c.peer.tls != nil { // the server judges our certificate after the handshake
+				err = explain(err)
 			}
 			return &UnreachableError{c.peer.name, err}
 		}

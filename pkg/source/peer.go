@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,6 +30,10 @@ type PeerOptions struct {
 	// ServerName is the name the server has to prove, where it proves one; empty
 	// means the host of the address.
 	ServerName string
+	// TLS returns what is put over every connection to the server of that name,
+	// which one with another certificate than it accepts does not get. nil, from it
+	// as well, means none.
+	TLS func(serverName string) *tls.Config
 	// Logger gets one line per lost or refused connection; nil discards.
 	Logger *slog.Logger
 	// Metrics may be shared by several peers; nil counts for nobody.
@@ -38,8 +43,9 @@ type PeerOptions struct {
 // Peer is one server address. It keeps at most one connection, over which any
 // number of requests may be under way, and reconnects when a request needs it.
 type Peer struct {
-	name    string // in logs and metrics
-	addr    string // host:port, what is dialed
+	name    string      // in logs and metrics
+	addr    string      // host:port, what is dialed
+	tls     *tls.Config // nil: none
 	o       PeerOptions
 	metrics *peerMetrics
 	buffers *bufferPool
@@ -87,7 +93,15 @@ func newPeer(name, addr string, o PeerOptions) *Peer {
 		o.Metrics = NewMetrics(nil)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Peer{name: name, addr: addr, o: o, metrics: o.Metrics.peer(name), buffers: new(bufferPool), ctx: ctx, cancel: cancel}
+	p := &Peer{name: name, addr: addr, o: o, metrics: o.Metrics.peer(name), buffers: new(bufferPool), ctx: ctx, cancel: cancel}
+	if o.TLS != nil {
+		host := o.ServerName
+		if h, _, err := net.SplitHostPort(addr); err == nil && host == "" {
+			host = h
+		}
+		p.tls = o.TLS(host)
+	}
+	return p
 }
 
 // Name is the address, unless the peer is one of several that share a name.
@@ -277,7 +291,11 @@ func (p *Peer) dialAfter(wait time.Duration) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.Timeout)
 	defer cancel()
-	return p.o.Dial(ctx, p.addr)
+	nc, err := p.o.Dial(ctx, p.addr)
+	if err != nil {
+		return nil, err
+	}
+	return p.secure(ctx, nc)
 }
 
 // answered is called after every good answer: the peer is in order.
