@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
 
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/source"
@@ -35,13 +37,17 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
 		common(&cfg.Common, cfg.MetricsPort, use{repair: cfg.OnCorruption == config.CorruptionRebuild}, log),
 		fx.Supply(cfg),
-		fx.Provide(func(lc fx.Lifecycle, _ *telemetry.Server) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
-		fx.Invoke(func(lc fx.Lifecycle, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
-			f := &following{cfg: cfg, storage: st, status: state, reg: reg, exits: e}
+		fx.Provide(func(lc fx.Lifecycle, t *telemetry.Server, reg prometheus.Registerer, e exits) *security {
+			o, open := clientTLS(cfg)
+			return newSecurity(lc, o, open, reg, e, t)
+		}),
+		fx.Provide(func(lc fx.Lifecycle, _ *security) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
+		fx.Invoke(func(lc fx.Lifecycle, sec *security, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
+			f := &following{cfg: cfg, security: sec, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: f.start, OnStop: f.stop})
 			r := &report{role: document.RoleClient, cfg: &cfg.Common, status: state, storage: st, started: time.Now()}
 			lc.Append((&web{
-				cfg: &cfg.HTTP, port: p, storage: st, reg: reg, exits: e, more: f.offer,
+				cfg: &cfg.HTTP, security: sec, port: p, storage: st, reg: reg, exits: e, more: f.offer,
 				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States(), f.trust()) },
 			}).hook())
 		}),
@@ -51,11 +57,12 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 
 // following is the last part of the client: the database follows the servers.
 type following struct {
-	cfg     *config.Client
-	storage *storage
-	status  *status
-	reg     prometheus.Registerer
-	exits   exits
+	cfg      *config.Client
+	security *security
+	storage  *storage
+	status   *status
+	reg      prometheus.Registerer
+	exits    exits
 
 	pool   *source.Servers
 	signed *targets.Source // what the targets come from; nil: the pool, or there is one only
@@ -69,6 +76,7 @@ func (f *following) start(ctx context.Context) error {
 	log := f.exits.Log
 	f.pool = source.NewServers(ctx, f.cfg.Servers, source.ServersOptions{Peer: source.PeerOptions{
 		Codec: f.cfg.Codec(), Timeout: f.cfg.RequestTimeout.D(), Logger: log, Metrics: source.NewMetrics(f.reg),
+		TLS: func(name string) *tls.Config { return f.security.ClientConfig(name, certs.ProtoSync) },
 	}})
 	from, err := f.trusted(f.pool)
 	if err != nil {

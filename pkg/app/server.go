@@ -15,6 +15,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/proofsync/proofsync/pkg/api"
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/committer"
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/document"
@@ -35,11 +36,15 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 	return fx.Options(
 		common(&cfg.Common, cfg.MetricsPort, use{writer: true, epoch: uint64(cfg.Epoch), once: slices.Contains(cfg.Import, "-")}, log),
 		fx.Supply(cfg),
+		fx.Provide(func(lc fx.Lifecycle, t *telemetry.Server, reg prometheus.Registerer, e exits) *security {
+			o, open := serverTLS(cfg)
+			return newSecurity(lc, o, open, reg, e, t)
+		}),
 		fx.Provide(newListener),
 		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),
 		fx.Invoke(func(*imports) {}), // before the next, which needs the storage: input is checked before a database is made
-		fx.Provide(func(lc fx.Lifecycle, l *listener, _ *webPort, in *imports, st *storage, state *status, reg prometheus.Registerer, e exits) *serving {
-			s := &serving{cfg: cfg, listener: l, imports: in, storage: st, status: state, reg: reg, exits: e}
+		fx.Provide(func(lc fx.Lifecycle, sec *security, l *listener, _ *webPort, in *imports, st *storage, state *status, reg prometheus.Registerer, e exits) *serving {
+			s := &serving{cfg: cfg, security: sec, listener: l, imports: in, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: s.start, OnStop: s.stop})
 			return s
 		}),
@@ -47,7 +52,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 		fx.Invoke(func(lc fx.Lifecycle, s *serving, p *webPort) {
 			r := &report{role: document.RoleServer, cfg: &cfg.Common, status: s.status, storage: s.storage, started: time.Now()}
 			lc.Append((&web{
-				cfg: &cfg.HTTP, port: p, storage: s.storage, reg: s.reg, exits: s.exits, status: r.server,
+				cfg: &cfg.HTTP, security: s.security, port: p, storage: s.storage, reg: s.reg, exits: s.exits, status: r.server,
 				more: s.offer,
 			}).hook())
 		}),
@@ -59,7 +64,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 // in use is known before any work is done.
 type listener struct{ net.Listener }
 
-func newListener(lc fx.Lifecycle, cfg *config.Server, _ *telemetry.Server) *listener {
+func newListener(lc fx.Lifecycle, cfg *config.Server, _ *security) *listener {
 	l := new(listener)
 	lc.Append(fx.Hook{
 		OnStart: func(ctx context.Context) (err error) {
@@ -79,6 +84,7 @@ func newListener(lc fx.Lifecycle, cfg *config.Server, _ *telemetry.Server) *list
 // serving is the last part of the server: what is done with an open database.
 type serving struct {
 	cfg      *config.Server
+	security *security
 	listener *listener
 	imports  *imports
 	storage  *storage
@@ -125,6 +131,9 @@ func (s *serving) start(context.Context) error {
 			Requests: float64(s.cfg.LimitRequestsEach), TargetRequests: float64(s.cfg.LimitTargetsEach), Bytes: float64(s.cfg.LimitBytesEach),
 		},
 		LimitWait:    s.cfg.LimitWait.D(),
+		TLS:          s.security.ServerConfig(certs.ProtoSync),
+		Identify:     certs.Identity,
+		Refused:      s.security.Refused,
 		ReadTimeout:  s.cfg.ReadTimeout.D(),
 		WriteTimeout: s.cfg.WriteTimeout.D(),
 		IdleTimeout:  s.cfg.IdleTimeout.D(),

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/proofsync/proofsync/pkg/api"
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/page"
@@ -52,13 +54,14 @@ func newWebPort(lc fx.Lifecycle, host config.Host, port config.OptionalPort) *we
 // web is the last part of both processes: the HTTP API and the status page, on
 // their port and on the socket in the storage directory.
 type web struct {
-	cfg     *config.HTTP
-	port    *webPort
-	storage *storage
-	status  func() document.Status
-	more    func(*api.Options) error // what only one kind of process has; nil: nothing
-	reg     prometheus.Registerer
-	exits   exits
+	cfg      *config.HTTP
+	security *security
+	port     *webPort
+	storage  *storage
+	status   func() document.Status
+	more     func(*api.Options) error // what only one kind of process has; nil: nothing
+	reg      prometheus.Registerer
+	exits    exits
 
 	api     *api.API
 	servers []*http.Server
@@ -88,7 +91,14 @@ func (w *web) start(ctx context.Context) error {
 	if w.port.Listener != nil {
 		w.exits.Log.Info("HTTP API and status page listening", "addr", w.port.Addr().String())
 		conns := newWebConns(w.port.Listener, w.connections())
-		w.serve("HTTP API", conns, conns.state, w.api.Handler())
+		conns.refused = w.security.Refused
+		var l net.Listener = conns
+		// HTTP/1.1 alone, also over TLS: one connection is then one request at a
+		// time, which the bounds on connections rest on.
+		if c := w.security.ServerConfig(certs.ProtoHTTP); c != nil {
+			l = tls.NewListener(conns, c)
+		}
+		w.serve("HTTP API", l, conns.state, w.api.Handler())
 	}
 	path := filepath.Join(w.storage.DB.Path(), socketName)
 	l, err := listenSocket(ctx, path)

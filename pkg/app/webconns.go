@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,10 +16,14 @@ import (
 // more takes the place of one without a request, of the host with the most
 // connections; if there is none, it is closed.
 //
-//	Accept --admit--> http.Server --ConnState--> states
+// TLS may lie between: then net/http does the handshake, while the connection
+// counts as one without a request.
+//
+//	Accept --admit--> (TLS) --> http.Server --ConnState--> states
 type webConns struct {
 	net.Listener
-	max int
+	max     int
+	refused func(peer net.Addr, err error) // is told of handshakes that failed; nil: nobody is
 
 	mu    sync.Mutex
 	conns map[net.Conn]*webConn
@@ -91,6 +96,15 @@ func (w *webConns) remove(c net.Conn) {
 
 // state is the ConnState of the http.Server.
 func (w *webConns) state(c net.Conn, s http.ConnState) {
+	if secure, ok := c.(*tls.Conn); ok {
+		if s == http.StateClosed && w.refused != nil && !secure.ConnectionState().HandshakeComplete {
+			// It is not done again: the error of the first one is kept.
+			if err := secure.Handshake(); err != nil {
+				w.refused(secure.RemoteAddr(), err)
+			}
+		}
+		c = secure.NetConn()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s == http.StateClosed || s == http.StateHijacked {

@@ -53,6 +53,15 @@ type HTTP struct {
 	CORSOrigins    Origins  `env:"HTTP_CORS_ORIGINS" envconfig:"HTTP_CORS_ORIGINS" default:"" flag:"http-cors-origins" desc:"web origins whose pages may use the API, such as https://example.org; repeat the flag or separate by commas; * is any; none by default"`
 }
 
+// TLS is how either process proves who it is, and whom it believes.
+type TLS struct {
+	CertFile   Path       `env:"TLS_CERT_FILE" envconfig:"TLS_CERT_FILE" default:"" flag:"tls-cert-file" desc:"certificate of this process in PEM, with those above it: listeners but the metrics port speak TLS 1.3 and nothing else, and a client shows it to servers that ask; read again when it changes"`
+	KeyFile    Path       `env:"TLS_KEY_FILE" envconfig:"TLS_KEY_FILE" default:"" flag:"tls-key-file" desc:"its private key in PEM; a new one counts once it fits the certificate"`
+	CAFile     Path       `env:"TLS_CA_FILE" envconfig:"TLS_CA_FILE" default:"" flag:"tls-ca-file" desc:"certificates in PEM that others are verified with; on a client, connections to servers use TLS if and only if it is given; read again when it changes"`
+	ClientAuth ClientAuth `env:"TLS_CLIENT_AUTH" envconfig:"TLS_CLIENT_AUTH" default:"none" flag:"tls-client-auth" desc:"certificates of those who connect to this process: none asks for none, request verifies them where there are some, require refuses who has none"`
+	Allow      Identities `env:"TLS_ALLOW" envconfig:"TLS_ALLOW" default:"" flag:"tls-allow" desc:"identities that are let in: on a server those of its clients (needs --tls-client-auth require), on a client those of its servers, instead of their host names; repeat the flag or separate by commas; without it, all whom a CA has vouched for"`
+}
+
 // Codec is the family and encoding that were asked for.
 func (c *Common) Codec() operation.Codec {
 	return operation.NewCodec(operation.Family(c.DB), operation.Encoding(c.Encoding))
@@ -62,6 +71,7 @@ func (c *Common) Codec() operation.Codec {
 type Server struct {
 	Common
 	HTTP
+	TLS
 	Port              Port         `env:"PORT" envconfig:"PORT" default:"8080" flag:"port" short:"p" desc:"port of the sync protocol; 0 picks a free one and logs it"`
 	MetricsPort       Port         `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9090" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
 	HTTPPort          OptionalPort `env:"HTTP_PORT" envconfig:"HTTP_PORT" default:"8081" flag:"http-port" desc:"port of the HTTP API and the status page; 0 picks a free one and logs it, off offers them on the socket in the storage directory only"`
@@ -102,8 +112,10 @@ type Server struct {
 type Client struct {
 	Common
 	HTTP
-	Servers Addresses `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; a name with several addresses is as many servers; repeat the flag or separate by commas"`
+	TLS
 	Trust
+	ServerName       OptionalHost `env:"TLS_SERVER_NAME" envconfig:"TLS_SERVER_NAME" default:"" flag:"tls-server-name" desc:"name that certificates of servers have to be for, instead of the host in --server"`
+	Servers          Addresses    `env:"SERVER" envconfig:"SERVER" default:"127.0.0.1:8080" flag:"server" short:"s" desc:"servers to follow, host:port with a name or an address; a name with several addresses is as many servers; repeat the flag or separate by commas"`
 	MetricsPort      Port         `env:"METRICS_PORT" envconfig:"METRICS_PORT" default:"9091" flag:"metrics-port" short:"m" desc:"port of metrics and probes; 0 picks a free one and logs it"`
 	HTTPPort         OptionalPort `env:"HTTP_PORT" envconfig:"HTTP_PORT" default:"8082" flag:"http-port" desc:"port of the HTTP API and the status page; 0 picks a free one and logs it, off offers them on the socket in the storage directory only"`
 	Follow           Bool         `env:"FOLLOW" envconfig:"FOLLOW" default:"false" flag:"follow" short:"f" desc:"have servers push new targets, and sync at once; the sync interval goes on as a fallback"`
@@ -125,7 +137,7 @@ type Client struct {
 // Tool holds the variables that only the operator's tool has: defaults of flags
 // that many of its commands share. The commands read and check them.
 type Tool struct {
-	URL       Text `env:"URL" envconfig:"URL" default:"" flag:"url" desc:"address of the HTTP API of a server or client, http://host:port or unix:///path, instead of a storage directory"`
+	URL       Text `env:"URL" envconfig:"URL" default:"" flag:"url" desc:"address of the HTTP API of a server or client, http(s)://host:port or unix:///path, instead of a storage directory"`
 	TokenFile Path `env:"TOKEN_FILE" envconfig:"TOKEN_FILE" default:"" flag:"token-file" desc:"file with the bearer token for writes over HTTP"`
 	Output    Text `env:"OUTPUT" envconfig:"OUTPUT" default:"" flag:"output" desc:"form of results: table for people, json for programs"`
 }
@@ -167,7 +179,10 @@ func (s *Server) Validate() error {
 			return wrong("checkpoint-origin", "", err.Error())
 		}
 	}
-	return nil
+	if len(s.Allow) > 0 && s.ClientAuth != ClientAuthRequire {
+		return &UsageError{Name: nameOf(s, "tls-allow"), Value: s.Allow.String(), Reason: "needs --tls-client-auth require: whoever has no certificate would be let in"}
+	}
+	return s.TLS.check(s)
 }
 
 // Validate checks the bounds of every field and that they fit together. The error is a *UsageError.
@@ -177,6 +192,17 @@ func (c *Client) Validate() error {
 	}
 	if c.Deadline != 0 && !bool(c.Once) {
 		return &UsageError{Name: nameOf(c, "deadline"), Value: c.Deadline.String(), Reason: "needs --once"}
+	}
+	if c.CAFile == "" {
+		if len(c.Allow) > 0 {
+			return &UsageError{Name: nameOf(c, "tls-allow"), Value: c.Allow.String(), Reason: "needs --tls-ca-file"}
+		}
+		if c.ServerName != "" {
+			return &UsageError{Name: nameOf(c, "tls-server-name"), Value: string(c.ServerName), Reason: "needs --tls-ca-file"}
+		}
+	}
+	if err := c.TLS.check(c); err != nil {
+		return err
 	}
 	return c.Trust.validate(c)
 }

@@ -134,6 +134,14 @@ func TestUsageErrorsNameSettingValueAndWhatIsAccepted(t *testing.T) {
 		{"seed", server, "", "--seed abc", `--seed "abc": want random or a number from 0 to 18446744073709551615`},
 		{"size", client, "", "--max-inflight-bytes 1MB", `--max-inflight-bytes "1MB": want bytes such as 1048576, 64KiB, 32MiB or 1GiB, from 64KiB to 1TiB`},
 		{"size that overflows", client, "", "--max-inflight-bytes 9007199254740993TiB", `--max-inflight-bytes "9007199254740993TiB": want bytes such as 1048576, 64KiB, 32MiB or 1GiB, from 64KiB to 1TiB`},
+		{"certificate without key", server, "", "--tls-cert-file c.pem", `--tls-cert-file (PROOFSYNC_TLS_CERT_FILE) "c.pem": needs --tls-key-file`},
+		{"key without certificate", client, "", "--tls-key-file k.pem", `--tls-key-file (PROOFSYNC_TLS_KEY_FILE) "k.pem": needs --tls-cert-file`},
+		{"client auth without CA", server, "", "--tls-cert-file c --tls-key-file k --tls-client-auth require", `--tls-client-auth (PROOFSYNC_TLS_CLIENT_AUTH) "require": needs --tls-ca-file, which the certificates of clients are verified with`},
+		{"client auth without certificate", client, "", "--tls-ca-file c --tls-client-auth request", `--tls-client-auth (PROOFSYNC_TLS_CLIENT_AUTH) "request": needs --tls-cert-file and --tls-key-file`},
+		{"allow list for those without certificate", server, "", "--tls-cert-file c --tls-key-file k --tls-ca-file a --tls-client-auth request --tls-allow db.example", `--tls-allow (PROOFSYNC_TLS_ALLOW) "db.example": needs --tls-client-auth require: whoever has no certificate would be let in`},
+		{"allow list without CA", client, "", "--tls-allow db.example", `--tls-allow (PROOFSYNC_TLS_ALLOW) "db.example": needs --tls-ca-file`},
+		{"name without CA", client, "", "--tls-server-name db.example", `--tls-server-name (PROOFSYNC_TLS_SERVER_NAME) "db.example": needs --tls-ca-file`},
+		{"allow list of nothing", client, "", "--tls-ca-file a --tls-allow spiffe://a/../b", `--tls-allow "spiffe://a/../b": want SPIFFE IDs (spiffe://domain/path, or spiffe://domain/* for all below) and DNS names (*.domain for one label more), separated by commas`},
 		{"deadline without once", client, "", "--deadline 1s", `--deadline (PROOFSYNC_DEADLINE) "1s": needs --once`},
 		{"private key", client, "", "--trusted-key PRIVATE+KEY+writer+38a7f685+AcR2Dl7ZN51JDc6PwndLBAxFIIZiMXnhcZNYVkJEjo6/", `--trusted-key (a private key, not shown): want NAME+HASH+BASE64 of public Ed25519 keys (not PRIVATE+KEY+...), separated by commas`},
 		{"key with a bad hash", client, "", "--trusted-key writer+00000000+AcR2", `--trusted-key "writer+00000000+AcR2": want NAME+HASH+BASE64 of public Ed25519 keys (not PRIVATE+KEY+...), separated by commas`},
@@ -222,6 +230,7 @@ func TestBothEnvironmentReadersReadTheStructsAlike(t *testing.T) {
 		reflect.TypeFor[*TargetSource](): "checkpoint", reflect.TypeFor[*Places](): "http://a/x,/b", reflect.TypeFor[*StaticTarget](): strings.Repeat("0a", 32) + ":1:9",
 		reflect.TypeFor[*Keys]():         "proofsync.example+38a7f685+AcR2Dl7ZN51JDc6PwndLBAxFIIZiMXnhcZNYVkJEjo6/",
 		reflect.TypeFor[*OptionalPort](): "off", reflect.TypeFor[*Origins](): "https://a.example,*",
+		reflect.TypeFor[*ClientAuth](): "request", reflect.TypeFor[*Identities](): "spiffe://a/*,*.b.example", reflect.TypeFor[*OptionalHost](): "db.example",
 	}
 	for _, zero := range []any{new(Server), new(Client)} {
 		typ := reflect.TypeOf(zero).Elem()

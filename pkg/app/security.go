@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
+
+	"github.com/proofsync/proofsync/pkg/certs"
+	"github.com/proofsync/proofsync/pkg/config"
+	"github.com/proofsync/proofsync/pkg/telemetry"
+)
+
+// security holds certificates, keys and CAs from the start on, so that what is
+// wrong with them is known before any port is taken, and keeps them up to date.
+type security struct{ *certs.Store }
+
+// plaintext is what a process does without TLS.
+type plaintext struct {
+	with  []string // whom it talks to like that
+	local bool     // all of them are on this machine
+}
+
+func newSecurity(lc fx.Lifecycle, o certs.Options, open plaintext, reg prometheus.Registerer, e exits, _ *telemetry.Server) *security {
+	s := new(security)
+	o.Logger, o.Metrics = e.Log, certs.NewMetrics(reg)
+	var watch tasks
+	lc.Append(fx.Hook{
+		OnStart: func(context.Context) (err error) {
+			if s.Store, err = certs.Load(o); err != nil {
+				return fmt.Errorf("TLS: %w", err)
+			}
+			open.announce(e.Log)
+			watch.start("certificates", s.Run, e.failed)
+			return nil
+		},
+		OnStop: watch.stop,
+	})
+	return s
+}
+
+// tlsOptions are those of either process.
+func tlsOptions(c *config.TLS) certs.Options {
+	return certs.Options{
+		CertFile: string(c.CertFile), KeyFile: string(c.KeyFile), CAFile: string(c.CAFile),
+		ClientAuth: map[config.ClientAuth]certs.ClientAuth{
+			config.ClientAuthRequest: certs.Request, config.ClientAuthRequire: certs.Require,
+		}[c.ClientAuth],
+	}
+}
+
+func serverTLS(c *config.Server) (o certs.Options, open plaintext) {
+	o = tlsOptions(&c.TLS)
+	o.AllowClients = c.Allow
+	if o.CertFile == "" {
+		open = plaintext{with: []string{"clients"}, local: loopback(string(c.Host))}
+	}
+	return o, open
+}
+
+func clientTLS(c *config.Client) (o certs.Options, open plaintext) {
+	o = tlsOptions(&c.TLS)
+	o.AllowServers = c.Allow
+	o.ServerName = string(c.ServerName)
+	open.local = true
+	if o.CAFile == "" {
+		open.with = append(open.with, "servers")
+		for _, addr := range c.Servers {
+			open.local = open.local && loopback(hostOf(addr))
+		}
+	}
+	if o.CertFile == "" && !c.HTTPPort.Off {
+		open.with = append(open.with, "the HTTP port")
+		open.local = open.local && loopback(string(c.Host))
+	}
+	return o, open
+}
+
+// announce says once what is not encrypted. On one machine that is as it should be.
+func (p plaintext) announce(log *slog.Logger) {
+	if len(p.with) == 0 {
+		return
+	}
+	level := slog.LevelWarn
+	if p.local {
+		level = slog.LevelInfo
+	}
+	log.Log(context.Background(), level, "connections are not encrypted", "with", strings.Join(p.with, ", "), "see", "--tls-cert-file, --tls-ca-file")
+}
+
+// hostOf is the host of a host:port.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
