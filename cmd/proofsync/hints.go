@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,8 @@ func (s *session) problemHint(p *document.Problem) string {
 func (s *session) connectionHint(err error) string {
 	unix := strings.HasPrefix(s.Address(), "unix:")
 	var record tls.RecordHeaderError
+	var ca x509.UnknownAuthorityError
+	var host x509.HostnameError
 	_, other := errors.AsType[*remote.StatusError](err)
 	switch {
 	case unix && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)):
@@ -66,7 +69,17 @@ func (s *session) connectionHint(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is a server or client running there, with that --http-port?"
 	case errors.As(err, &record) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return "the API speaks http:// unless a proxy in front of it speaks https://"
+		return "the API speaks http:// unless its process has a --tls-cert-file"
+	case errors.As(err, &ca):
+		return "--tls-ca-file has to be the CA of the server's certificate"
+	case errors.As(err, &host):
+		return "choose a --url whose host the certificate is for"
+	case strings.Contains(err.Error(), "tls: certificate required"):
+		return "the API wants a certificate: --tls-cert-file and --tls-key-file"
+	case strings.Contains(err.Error(), "tls: bad certificate"):
+		return "the API refuses our certificate: is it on its --tls-allow?"
+	case other && strings.Contains(err.Error(), "HTTP request to an HTTPS server"):
+		return "it speaks TLS: --url https://… and --tls-ca-file"
 	case unix:
 	case other, errors.Is(err, remote.ErrAnswer), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET),
 		strings.Contains(err.Error(), "malformed HTTP"):

@@ -17,12 +17,13 @@ func newKeys() *cobra.Command {
 		Use:     "keys",
 		Short:   "make keys",
 		Long:    "Make the keys that servers, witnesses and replicas need.",
-		Example: "  proofsync keys checkpoint --name example.org/orders --out writer.key > writer.pub",
+		Example: `  proofsync keys checkpoint --name example.org/orders --out writer.key > writer.pub
+  proofsync keys tls --out ./tls`,
 
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeysCheckpoint())
+	cmd.AddCommand(newKeysCheckpoint(), newKeysTLS())
 	return cmd
 }
 

@@ -22,6 +22,7 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -50,6 +51,9 @@ type Options struct {
 	// Timeout bounds one request with its answer. Watch is bounded by
 	// WatchOptions.Idle instead. 0: DefaultTimeout, negative: none but the context's.
 	Timeout time.Duration
+	// TLS is how https:// addresses are spoken with. nil: with the CAs of the
+	// system, and without a certificate. It has no effect beside an HTTPClient.
+	TLS *tls.Config
 	// HTTPClient sends the requests. nil: one of the Client's own, which takes
 	// proxies from the environment. It must be nil for unix:// addresses.
 	HTTPClient *http.Client
@@ -111,7 +115,9 @@ func New(address string, o Options) (*Client, error) {
 	case plain && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 		if c.http == nil {
-			c.http = &http.Client{Transport: transport(http.ProxyFromEnvironment, nil)}
+			t := transport(http.ProxyFromEnvironment, nil)
+			t.TLSClientConfig = o.TLS
+			c.http = &http.Client{Transport: t}
 		}
 	default:
 		return nil, fmt.Errorf("address %.200q: %w", address, ErrURL)
