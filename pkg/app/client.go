@@ -37,10 +37,7 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
 		common(&cfg.Common, cfg.MetricsPort, use{repair: cfg.OnCorruption == config.CorruptionRebuild}, log),
 		fx.Supply(cfg),
-		fx.Provide(func(lc fx.Lifecycle, t *telemetry.Server, reg prometheus.Registerer, e exits) *security {
-			o, open := clientTLS(cfg)
-			return newSecurity(lc, o, open, reg, e, t)
-		}),
+		fx.Provide(func() securityOptions { return clientTLS(cfg) }, newSecurity),
 		fx.Provide(func(lc fx.Lifecycle, _ *security) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),
 		fx.Invoke(func(lc fx.Lifecycle, sec *security, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
 			f := &following{cfg: cfg, security: sec, storage: st, status: state, reg: reg, exits: e}

@@ -25,16 +25,22 @@ type plaintext struct {
 	local bool     // all of them are on this machine
 }
 
-func newSecurity(lc fx.Lifecycle, o certs.Options, open plaintext, reg prometheus.Registerer, e exits, _ *telemetry.Server) *security {
+// securityOptions are what either process makes of its settings.
+type securityOptions struct {
+	certs.Options
+	open plaintext
+}
+
+func newSecurity(lc fx.Lifecycle, o securityOptions, reg prometheus.Registerer, e exits, _ *telemetry.Server) *security {
 	s := new(security)
 	o.Logger, o.Metrics = e.Log, certs.NewMetrics(reg)
 	var watch tasks
 	lc.Append(fx.Hook{
 		OnStart: func(context.Context) (err error) {
-			if s.Store, err = certs.Load(o); err != nil {
+			if s.Store, err = certs.Load(o.Options); err != nil {
 				return fmt.Errorf("TLS: %w", err)
 			}
-			open.announce(e.Log)
+			o.open.announce(e.Log)
 			watch.start("certificates", s.Run, e.failed)
 			return nil
 		},
@@ -44,26 +50,27 @@ func newSecurity(lc fx.Lifecycle, o certs.Options, open plaintext, reg prometheu
 }
 
 // tlsOptions are those of either process.
-func tlsOptions(c *config.TLS) certs.Options {
-	return certs.Options{
+func tlsOptions(c *config.TLS) securityOptions {
+	return securityOptions{Options: certs.Options{
 		CertFile: string(c.CertFile), KeyFile: string(c.KeyFile), CAFile: string(c.CAFile),
 		ClientAuth: map[config.ClientAuth]certs.ClientAuth{
 			config.ClientAuthRequest: certs.Request, config.ClientAuthRequire: certs.Require,
 		}[c.ClientAuth],
-	}
+	}}
 }
 
-func serverTLS(c *config.Server) (o certs.Options, open plaintext) {
-	o = tlsOptions(&c.TLS)
+func serverTLS(c *config.Server) securityOptions {
+	o := tlsOptions(&c.TLS)
 	o.AllowClients = c.Allow
 	if o.CertFile == "" {
-		open = plaintext{with: []string{"clients"}, local: loopback(string(c.Host))}
+		o.open = plaintext{with: []string{"clients"}, local: loopback(string(c.Host))}
 	}
-	return o, open
+	return o
 }
 
-func clientTLS(c *config.Client) (o certs.Options, open plaintext) {
-	o = tlsOptions(&c.TLS)
+func clientTLS(c *config.Client) securityOptions {
+	o := tlsOptions(&c.TLS)
+	open := &o.open
 	o.AllowServers = c.Allow
 	o.ServerName = string(c.ServerName)
 	open.local = true
@@ -77,7 +84,7 @@ func clientTLS(c *config.Client) (o certs.Options, open plaintext) {
 		open.with = append(open.with, "the HTTP port")
 		open.local = open.local && loopback(string(c.Host))
 	}
-	return o, open
+	return o
 }
 
 // announce says once what is not encrypted. On one machine that is as it should be.

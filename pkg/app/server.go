@@ -23,7 +23,6 @@ import (
 	"github.com/proofsync/proofsync/pkg/notary"
 	"github.com/proofsync/proofsync/pkg/serve"
 	"github.com/proofsync/proofsync/pkg/store"
-	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
 // Server is the graph of cmd/server. Standard input is read only when the
@@ -36,10 +35,7 @@ func serverOptions(cfg *config.Server, stdin io.Reader, log *slog.Logger) fx.Opt
 	return fx.Options(
 		common(&cfg.Common, cfg.MetricsPort, use{writer: true, epoch: uint64(cfg.Epoch), once: slices.Contains(cfg.Import, "-")}, log),
 		fx.Supply(cfg),
-		fx.Provide(func(lc fx.Lifecycle, t *telemetry.Server, reg prometheus.Registerer, e exits) *security {
-			o, open := serverTLS(cfg)
-			return newSecurity(lc, o, open, reg, e, t)
-		}),
+		fx.Provide(func() securityOptions { return serverTLS(cfg) }, newSecurity),
 		fx.Provide(newListener),
 		fx.Provide(func(lc fx.Lifecycle, _ *listener) *imports { return newImports(lc, cfg, stdin, log) }),
 		fx.Invoke(func(*imports) {}), // before the next, which needs the storage: input is checked before a database is made
