@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/document"
 	"github.com/proofsync/proofsync/pkg/importer"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -35,10 +33,10 @@ const maxToken = 64 << 10
 
 // access are the flags that say where a database is and how to get there.
 type access struct {
-	address, dir, tokenFile   string
-	caFile, certFile, keyFile string // for https
-	timeout                   time.Duration
-	form                      string // of byte strings; empty: nobody chose one
+	address, dir, tokenFile string
+	secure                  certificates
+	timeout                 time.Duration
+	form                    string // of byte strings; empty: nobody chose one
 }
 
 func (a *access) register(cmd *cobra.Command) {
@@ -47,13 +45,11 @@ func (a *access) register(cmd *cobra.Command) {
 	storageFlag(cmd, &a.dir)
 	f.Lookup("storage-dir").Usage = "storage directory of the database; if a process holds it, that one is asked [" + variable("storage-dir") + "]"
 	f.StringVar(&a.tokenFile, "token-file", "", "file with the bearer token to send; what goes through the socket of a directory needs none")
-	f.StringVar(&a.caFile, "tls-ca-file", "", "certificates in PEM that an https:// API is verified with, instead of those of the system")
-	f.StringVar(&a.certFile, "tls-cert-file", "", "certificate in PEM to show to an API that asks for one")
-	f.StringVar(&a.keyFile, "tls-key-file", "", "its private key in PEM")
+	a.secure.register(cmd)
 	f.DurationVar(&a.timeout, "timeout", remote.DefaultTimeout, "most time for one request and its answer")
 	f.Var(&choice{&a.form, []string{"base64url", "hex", "utf8"}}, "bytes", "how keys and values are printed: base64url, hex or utf8 (tables: text where there is some, otherwise hex; JSON: base64url)")
 	complete(cmd, "bytes", "base64url", "hex", "utf8")
-	fromEnvironment(cmd, "url", "token-file", "tls-ca-file", "tls-cert-file", "tls-key-file")
+	fromEnvironment(cmd, "url", "token-file")
 }
 
 // choice is a flag with few values.
@@ -149,7 +145,7 @@ func (a *access) connect(cmd *cobra.Command, address string, local bool) (*sessi
 		o.Token = token
 	}
 	var err error
-	if o.TLS, err = a.secure(cmd, address); err != nil {
+	if o.TLS, err = a.secure.config(cmd, address); err != nil {
 		return nil, err
 	}
 	c, err := remote.New(address, o)
@@ -157,29 +153,6 @@ func (a *access) connect(cmd *cobra.Command, address string, local bool) (*sessi
 		return nil, usagef("%s: %w", origin(cmd, "url"), err)
 	}
 	return &session{Client: c, where: address, held: true, form: a.form, stop: func() error { c.Close(); return nil }}, nil
-}
-
-// secure is how an https:// address is spoken with; nil: with the CAs of the
-// system and without a certificate. Other addresses need none of it: the variables
-// are there for services too.
-func (a *access) secure(cmd *cobra.Command, address string) (*tls.Config, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" {
-		return nil, nil //nolint:nilerr // remote.New says what is wrong with it
-	}
-	switch {
-	case (a.certFile == "") != (a.keyFile == ""):
-		return nil, usagef("%s and %s belong together", origin(cmd, "tls-cert-file"), origin(cmd, "tls-key-file"))
-	case a.caFile == "" && a.certFile == "":
-		return nil, nil
-	case a.caFile == "":
-		return nil, usagef("%s needs --tls-ca-file", origin(cmd, "tls-cert-file"))
-	}
-	s, err := certs.Load(certs.Options{CAFile: a.caFile, CertFile: a.certFile, KeyFile: a.keyFile})
-	if err != nil {
-		return nil, err
-	}
-	return s.ClientConfig(u.Hostname()), nil
 }
 
 // lockPatience is how long a directory may be held by somebody who does not

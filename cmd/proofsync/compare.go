@@ -16,9 +16,10 @@ import (
 
 func newCompare() *cobra.Command {
 	var (
-		dir   string
-		reads []string
-		wait  time.Duration
+		dir    string
+		reads  []string
+		wait   time.Duration
+		secure certificates
 	)
 	cmd := &cobra.Command{
 		Use:   "compare --storage-dir DIR [--read URL]... [FILE]",
@@ -57,11 +58,12 @@ the directory's value.`,
 						return err
 					}
 				}
-				return compareReads(cmd.Context(), view, reads, wait, cmd.OutOrStdout())
+				return compareReads(cmd, &secure, view, reads, wait)
 			})
 		},
 	}
 	cmd.Flags().StringVarP(&dir, "storage-dir", "d", "", "storage directory to compare with")
+	secure.register(cmd)
 	cmd.Flags().StringArrayVar(&reads, "read", nil, "HTTP API of a server or client to read a key from; repeat it for others")
 	cmd.Flags().DurationVar(&wait, "wait", 30*time.Second, "most time for what --read names to answer and to be as new as the directory")
 	return cmd

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/document"
@@ -21,7 +22,8 @@ const readPause = 200 * time.Millisecond
 // the view's own root, and compares what comes back with what the view holds.
 // A process that does not answer, or is not as new as the view, is asked again
 // until wait has passed.
-func compareReads(ctx context.Context, view *database.View, addresses []string, wait time.Duration, w io.Writer) error {
+func compareReads(cmd *cobra.Command, secure *certificates, view *database.View, addresses []string, wait time.Duration) error {
+	w := cmd.OutOrStdout()
 	if len(addresses) == 0 {
 		return nil
 	}
@@ -38,10 +40,14 @@ func compareReads(ctx context.Context, view *database.View, addresses []string, 
 		fmt.Fprintln(w, "no key has a value, so none was read")
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 	defer cancel()
 	for _, address := range addresses {
-		if err := compareRead(ctx, view, key, own, address); err != nil {
+		o := remote.Options{}
+		if o.TLS, err = secure.config(cmd, address); err != nil {
+			return err
+		}
+		if err := compareRead(ctx, view, key, own, address, o); err != nil {
 			return fmt.Errorf("key %x read from %s: %w", key, address, err)
 		}
 		fmt.Fprintf(w, "%s: key %x has our value, proven under our root at %d operations\n", address, key, view.Size())
@@ -49,8 +55,8 @@ func compareReads(ctx context.Context, view *database.View, addresses []string, 
 	return nil
 }
 
-func compareRead(ctx context.Context, view *database.View, key []byte, own database.Entry, address string) error {
-	c, err := remote.New(address, remote.Options{})
+func compareRead(ctx context.Context, view *database.View, key []byte, own database.Entry, address string, ro remote.Options) error {
+	c, err := remote.New(address, ro)
 	if errors.Is(err, remote.ErrURL) {
 		return usagef("--read: %w", err)
 	}
