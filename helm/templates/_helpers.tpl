@@ -170,6 +170,8 @@ the data, null with a claim template), probes (false for a Job).
 {{- define "proofsync.pod" -}}
 {{- $root := .root -}}
 {{- $w := .w -}}
+{{- /* The directory of the secret, not its files: those would never change. */ -}}
+{{- $secrets := dict "keys" $w.keys "tls" (dict "mountPath" $w.tls.mountPath "existingSecret" (include "proofsync.tlsSecret" .)) -}}
 metadata:
   labels:
     {{- include "proofsync.labels" (dict "root" .root "component" .component "client" .client "pod" true "extra" $w.podLabels) | nindent 4 }}
@@ -268,7 +270,7 @@ spec:
         - name: tmp
           mountPath: /tmp
         {{- range $name := list "keys" "tls" }}
-        {{- $s := get $w $name }}
+        {{- $s := get $secrets $name }}
         {{- if $s.existingSecret }}
         - name: {{ $name }}
           mountPath: {{ $s.mountPath }}
@@ -295,7 +297,7 @@ spec:
     - name: tmp
       emptyDir: {}
     {{- range $name := list "keys" "tls" }}
-    {{- $s := get $w $name }}
+    {{- $s := get $secrets $name }}
     {{- if $s.existingSecret }}
     - name: {{ $name }}
       secret:
@@ -370,6 +372,10 @@ follows from the pod's.
 {{- with .origin }}{{ $_ := set $own "checkpointOrigin" . }}{{ end -}}
 {{- with .witnesses }}{{ $_ := set $own "checkpointWitness" . }}{{ end -}}
 {{- end -}}
+{{- if .Values.tls.enabled -}}
+{{- $own = merge $own (include "proofsync.tlsConfig" (dict "w" $w) | fromJson) (dict "tlsClientAuth" .Values.tls.clientAuth) -}}
+{{- with .Values.tls.allow }}{{ $_ := set $own "tlsAllow" . }}{{ end -}}
+{{- end -}}
 {{- $config := mergeOverwrite $own $w.config -}}
 {{- $_ := set $config "httpPort" (include "proofsync.httpPort" $config) -}}
 {{- if and $w.writes.existingSecret (eq $config.httpPort "off") }}{{ fail "server.writes.existingSecret: nobody can write over HTTP, server.config.httpPort is off" }}{{ end -}}
@@ -423,6 +429,7 @@ externalTrafficPolicy: {{ . }}
 {{- with $root.Values.server.config.db }}{{ $_ := set $own "db" . }}{{ end -}}
 {{- with $root.Values.server.config.encoding }}{{ $_ := set $own "encoding" . }}{{ end -}}
 {{- end -}}
+{{- if $root.Values.tls.enabled }}{{ $own = merge $own (include "proofsync.tlsConfig" (dict "w" $w) | fromJson) }}{{ end -}}
 {{- $_ := set $w "config" (mergeOverwrite $own $w.config) -}}
 {{- $_ := set $w.config "httpPort" (include "proofsync.httpPort" $w.config) -}}
 {{- /* Whether there is a service to read from. */ -}}
@@ -465,3 +472,38 @@ externalTrafficPolicy: {{ . }}
           {{- include "proofsync.selector" (dict "root" $.root "component" "test") | nindent 10 }}
   {{- end }}
 {{- end }}
+
+{{/* Names by which services are reached, as JSON: the full ones first, which identify a certificate. */}}
+{{- define "proofsync.tlsNames" -}}
+{{- $root := .root -}}
+{{- $ns := .root.Release.Namespace -}}
+{{- $out := list -}}
+{{- range .services }}{{ $out = append $out (printf "%s.%s.svc" . $ns) }}{{ end -}}
+{{- range $service := .services -}}
+{{- $out = append $out (printf "%s.%s" $service $ns) -}}
+{{- $out = append $out $service -}}
+{{- with $root.Values.clusterDomain }}{{ $out = append $out (printf "%s.%s.svc.%s" $service $ns .) }}{{ end -}}
+{{- end -}}
+{{- dict "list" (append $out "localhost") | toJson -}}
+{{- end -}}
+
+{{/* The secret with the certificate of a workload (root, w, component); empty: none. */}}
+{{- define "proofsync.tlsSecret" -}}
+{{- $tls := .root.Values.tls -}}
+{{- if .w.tls.existingSecret -}}
+{{- .w.tls.existingSecret -}}
+{{- else if $tls.enabled -}}
+{{- default (printf "%s-%s-tls" (include "proofsync.fullname" .root) .component) $tls.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The settings for the files of such a secret, as JSON; the path is w's. */}}
+{{- define "proofsync.tlsConfig" -}}
+{{- $path := .w.tls.mountPath -}}
+{{- dict "tlsCertFile" (printf "%s/tls.crt" $path) "tlsKeyFile" (printf "%s/tls.key" $path) "tlsCaFile" (printf "%s/ca.crt" $path) | toJson -}}
+{{- end -}}
+
+{{/* http or https: what the HTTP ports speak. */}}
+{{- define "proofsync.scheme" -}}
+{{- if .Values.tls.enabled -}}https{{- else -}}http{{- end -}}
+{{- end -}}
