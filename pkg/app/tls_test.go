@@ -2,6 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,5 +175,72 @@ func TestFilesThatCannotBeUsedEndTheStartInOneLine(t *testing.T) {
 	err := app.Start(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "TLS: key "+filepath.Join(p.dir, "server-key.pem")+": no private key in it") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The HTTP port counts handshakes that fail, and connections in the middle of one
+// make room for others.
+func TestTheHTTPPortBoundsHandshakes(t *testing.T) {
+	p := newPKI(t)
+	store := func(name string, auth certs.ClientAuth) *certs.Store {
+		f := p.flags(name)
+		s, err := certs.Load(certs.Options{CertFile: f[1], KeyFile: f[3], CAFile: f[5], ClientAuth: auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := newWebConns(l, 3)
+	refused := make(chan error, 16)
+	conns.refused = func(_ net.Addr, err error) { refused <- err }
+	s := &http.Server{
+		ConnState: conns.state, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+certs.Identity(r.TLS)) }),
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.Serve(tls.NewListener(conns, store("server", certs.Require).ServerConfig(certs.ProtoHTTP)))
+	}()
+	t.Cleanup(func() { s.Close(); <-served })
+	addr := l.Addr().String()
+
+	get := func(cfg *tls.Config) (string, error) {
+		tr := &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}
+		defer tr.CloseIdleConnections()
+		res, err := (&http.Client{Transport: tr, Timeout: patience}).Get("https://" + addr)
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		return string(b), err
+	}
+	for range 5 { // more than there are places
+		dialWeb(t, addr, "")
+	}
+	if got, err := get(store("client", certs.None).ClientConfig("127.0.0.1")); err != nil || got != "HTTP/1.1 spiffe://test/client" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	anonymous, err := certs.Load(certs.Options{CAFile: p.flags("client")[5]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := get(anonymous.ClientConfig("127.0.0.1")); err == nil {
+		t.Errorf("got %q without a certificate", got)
+	}
+	for end := time.After(patience); ; {
+		select {
+		case err := <-refused:
+			if strings.Contains(err.Error(), "didn't provide a certificate") {
+				return
+			}
+		case <-end:
+			t.Fatal("the refusal was not told of")
+		}
 	}
 }
