@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -199,7 +200,9 @@ func TestTheHTTPPortBoundsHandshakes(t *testing.T) {
 	conns.refused = func(_ net.Addr, err error) { refused <- err }
 	s := &http.Server{
 		ConnState: conns.state, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+certs.Identity(r.TLS)) }),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s %s, %d active", r.Proto, certs.Identity(r.TLS), conns.count(true))
+		}),
 	}
 	served := make(chan struct{})
 	go func() {
@@ -223,7 +226,7 @@ func TestTheHTTPPortBoundsHandshakes(t *testing.T) {
 	for range 5 { // more than there are places
 		dialWeb(t, addr, "")
 	}
-	if got, err := get(store("client", certs.None).ClientConfig("127.0.0.1")); err != nil || got != "HTTP/1.1 spiffe://test/client" {
+	if got, err := get(store("client", certs.None).ClientConfig("127.0.0.1")); err != nil || got != "HTTP/1.1 spiffe://test/client, 1 active" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	anonymous, err := certs.Load(certs.Options{CAFile: p.flags("client")[5]})
