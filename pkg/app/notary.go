@@ -11,7 +11,7 @@ import (
 )
 
 // newNotary makes what signs the commits of a server; nil: nobody asked for it.
-func newNotary(cfg *config.Server, db *database.DB, reg prometheus.Registerer, e exits) (*notary.Notary, error) {
+func newNotary(cfg *config.Server, sec *security, db *database.DB, reg prometheus.Registerer, e exits) (*notary.Notary, error) {
 	metrics := notary.NewMetrics(reg)
 	var signer notary.Signer
 	var err error
@@ -29,6 +29,6 @@ func newNotary(cfg *config.Server, db *database.DB, reg prometheus.Registerer, e
 	}
 	return notary.New(notary.Options{
 		DB: db, Signer: signer, Origin: string(cfg.CheckpointOrigin), MaxAge: cfg.MaxTargetAge.D(),
-		Witnesses: cfg.CheckpointWitness, Logger: e.Log, Metrics: metrics,
+		Witnesses: cfg.CheckpointWitness, Client: sec.httpClient(), Logger: e.Log, Metrics: metrics,
 	})
 }

@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
@@ -47,6 +50,22 @@ func newSecurity(lc fx.Lifecycle, o securityOptions, reg prometheus.Registerer, 
 		OnStop: watch.stop,
 	})
 	return s
+}
+
+// httpClient is for https addresses: their servers are verified by our CAs, and
+// are shown our certificate. It is nil without CAs; the system's count then.
+func (s *security) httpClient() *http.Client {
+	if s.ClientConfig("") == nil {
+		return nil
+	}
+	return &http.Client{Transport: &http.Transport{
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			d := tls.Dialer{Config: s.ClientConfig(hostOf(addr))}
+			return d.DialContext(ctx, network, addr)
+		},
+		MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
+		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
+	}}
 }
 
 // tlsOptions are those of either process.

@@ -144,7 +144,7 @@ func (s *serving) start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.notary, err = newNotary(s.cfg, s.storage.DB, s.reg, s.exits); err != nil {
+	if s.notary, err = newNotary(s.cfg, s.security, s.storage.DB, s.reg, s.exits); err != nil {
 		return err
 	}
 	s.writes.start("writer", s.write, s.failed)

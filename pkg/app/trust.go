@@ -27,7 +27,7 @@ func (f *following) trusted(pool *source.Servers) (source.Source, error) {
 			Trust: checkpoint.Trust{
 				Origin: string(c.Origin), Codec: c.Codec(), Keys: c.TrustedKeys.Parsed(), Quorum: int(c.Quorum), MaxAge: c.MaxTargetAge.D(),
 			},
-			Timeout: c.RequestTimeout.D(), Logger: f.exits.Log, Metrics: metrics,
+			HTTP: f.security.httpClient(), Timeout: c.RequestTimeout.D(), Logger: f.exits.Log, Metrics: metrics,
 		})
 		if err != nil {
 			return nil, err

@@ -79,6 +79,7 @@ func (w *web) start(ctx context.Context) error {
 			Bytes: float64(w.cfg.BytesRate), BytesPerHost: float64(w.cfg.BytesPerHost),
 			RequestTime: w.cfg.RequestTimeout.D(),
 		},
+		Identity: func(r *http.Request) string { return certs.Identity(r.TLS) },
 		Page:   page.Handler(page.Options{API: func() http.Handler { return w.api.Local() }, Logger: w.exits.Log}),
 		Logger: w.exits.Log, Metrics: api.NewMetrics(w.reg),
 	}

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,28 +84,44 @@ func replyTo(t *testing.T, f *fixture, req wire.Message) []byte {
 	return frames(t, dial(t, l, anyFixed).ask(req))
 }
 
-func TestLimitsGoByCertificateElseByAddress(t *testing.T) {
+func TestLimitsGoByAddress(t *testing.T) {
 	f := newFixture(t, anyFixed, 2, 2, 32)
-	names := map[string]string{"192.0.2.1": "spiffe://a", "192.0.2.2": "spiffe://a"} // by address
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
-		s := start(t, f, Options{ClientLimits: Limits{Requests: 10}, Identity: func(c net.Conn) string {
-			return names[c.RemoteAddr().(*net.TCPAddr).IP.String()]
-		}}, l)
+		s := start(t, f, Options{ClientLimits: Limits{Requests: 10}}, l)
 		spend := func(ip string) time.Duration { return askAll(dialFrom(t, l, ip), 10, &wire.GetTarget{ID: 1}) }
+		if took := spend("192.0.2.1"); took != 0 {
+			t.Errorf("a second's worth at once took %v", took)
+		}
+		if took := spend("192.0.2.2"); took != 0 {
+			t.Errorf("another address: %v", took)
+		}
+		if took := spend("192.0.2.2"); took != time.Second {
+			t.Errorf("another connection from there: %v", took)
+		}
+		if n := value(t, s.opts.Metrics.clients); n != 2 {
+			t.Errorf("%v clients", n)
+		}
+	})
+}
+
+func TestLimitsGoByCertificate(t *testing.T) {
+	f := newFixture(t, anyFixed, 2, 2, 32)
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		o := Options{ClientLimits: Limits{Requests: 10}}
+		id := secured(t, &o)
+		s := start(t, f, o, l)
+		spend := func(ip string) time.Duration {
+			return askAll(id.over(dialFrom(t, l, ip)), 10, &wire.GetTarget{ID: 1})
+		}
 		if took := spend("192.0.2.1"); took != 0 {
 			t.Errorf("a second's worth at once took %v", took)
 		}
 		if took := spend("192.0.2.2"); took != time.Second {
 			t.Errorf("the same identity elsewhere: %v", took)
 		}
-		if took := spend("192.0.2.3"); took != 0 {
-			t.Errorf("another address: %v", took)
-		}
-		if took := spend("192.0.2.3"); took != time.Second {
-			t.Errorf("another connection from there: %v", took)
-		}
-		if n := value(t, s.opts.Metrics.clients); n != 2 {
+		if n := value(t, s.opts.Metrics.clients); n != 1 {
 			t.Errorf("%v clients", n)
 		}
 	})

@@ -61,7 +61,9 @@ func BenchmarkTLS(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer replica.Close()
-		pool := source.NewPool([]source.Source{source.NewPeer(addr, source.PeerOptions{Codec: anyFixed, TLS: secure})}, source.PoolOptions{})
+		pool := source.NewPool([]source.Source{source.NewPeer(addr, source.PeerOptions{
+			Codec: anyFixed, TLS: func(string) *tls.Config { return secure },
+		})}, source.PoolOptions{})
 		defer pool.Close()
 		r, err := syncer.New(replica, pool, syncer.Options{BatchSize: batch}).Sync(context.Background())
 		if err != nil {
