@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -102,11 +103,11 @@ func signatures(note []byte, keys []checkpoint.Key) []signature {
 				continue
 			}
 			t := checkpoint.Trust{Origin: c.Origin, Codec: c.Codec, Keys: []checkpoint.Key{k}, Quorum: 1, MaxSkew: 1 << 62}
-			switch _, err := t.Verify(alone, c.Time); err.(type) { //nolint:errorlint // Verify returns these as they are
-			case nil:
-				s.Verified, s.State = true, "verified"
-			case *checkpoint.SignatureError:
+			_, err = t.Verify(alone, c.Time)
+			if q, ok := errors.AsType[*checkpoint.QuorumError](err); ok && len(q.Invalid) > 0 {
 				s.State = "wrong"
+			} else if err == nil {
+				s.Verified, s.State = true, "verified"
 			}
 			if s.State != "unknown" {
 				break

@@ -14,9 +14,9 @@ import (
 
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "keys",
-		Short:   "make keys",
-		Long:    "Make the keys that servers, witnesses and replicas need.",
+		Use:   "keys",
+		Short: "make keys",
+		Long:  "Make the keys that servers, witnesses and replicas need.",
 		Example: `  proofsync keys checkpoint --name example.org/orders --out writer.key > writer.pub
   proofsync keys tls --out ./tls`,
 

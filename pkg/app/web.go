@@ -80,8 +80,8 @@ func (w *web) start(ctx context.Context) error {
 			RequestTime: w.cfg.RequestTimeout.D(),
 		},
 		Identity: func(r *http.Request) string { return certs.Identity(r.TLS) },
-		Page:   page.Handler(page.Options{API: func() http.Handler { return w.api.Local() }, Logger: w.exits.Log}),
-		Logger: w.exits.Log, Metrics: api.NewMetrics(w.reg),
+		Page:     page.Handler(page.Options{API: func() http.Handler { return w.api.Local() }, Logger: w.exits.Log}),
+		Logger:   w.exits.Log, Metrics: api.NewMetrics(w.reg),
 	}
 	if w.more != nil {
 		if err := w.more(&o); err != nil {

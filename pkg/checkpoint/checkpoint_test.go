@@ -448,3 +448,26 @@ func TestThePublicKeyFollowsFromThePrivateOne(t *testing.T) {
 		}
 	}
 }
+
+func TestSignaturesThatAreWrongSpoilNothing(t *testing.T) {
+	a, b, liar := newParty(t, "writer"), newParty(t, "witness"), newParty(t, "liar")
+	signed := sign(t, sample(), a)
+	// In the name of a trusted key, before that key signs: with its hash, and not by it.
+	wrong := sign(t, func() Checkpoint { c := sample(); c.Target.End++; return c }(), b)
+	line := wrong[bytes.LastIndex(wrong, []byte("\n\n"))+2:]
+	spoiled, err := Cosign(append(bytes.Clone(signed), line...), liar.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var q *QuorumError
+	if _, err := trust(2, a, b).Verify(spoiled, noon); !errors.As(err, &q) || len(q.Invalid) != 1 || q.Invalid[0] != "witness" || q.Have != 1 {
+		t.Errorf("a signature of another checkpoint: %v", err)
+	}
+	all, err := Merge(spoiled, sign(t, sample(), b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := trust(2, a, b).Verify(all, noon); err != nil || len(s.Signers) != 2 {
+		t.Errorf("signed by both all the same: %+v, %v\n%s", s, err, all)
+	}
+}

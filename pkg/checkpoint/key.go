@@ -55,6 +55,13 @@ func (k Key) Name() string { return k.verifier.Name() }
 // String is the form that ParseKey reads.
 func (k Key) String() string { return k.text }
 
+// verified says whether a signature line of a text is this key's. The line begins
+// with four bytes that are the key's hash.
+func (k Key) verified(text string, line note.Signature) bool {
+	sig, err := base64.StdEncoding.DecodeString(line.Base64)
+	return err == nil && len(sig) > 4 && k.verifier.Verify([]byte(text), sig[4:])
+}
+
 // Signer signs notes: one of ParseSigner's has the private key, others ask
 // something that has it.
 type Signer = note.Signer

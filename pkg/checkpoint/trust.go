@@ -54,7 +54,8 @@ func (e *CodecError) Error() string {
 type QuorumError struct {
 	Have, Want int
 	Signers    []string // whose signatures counted
-	Unknown    []string // names in signatures of keys that are not trusted
+	Unknown    []string // names in signatures of keys that are not trusted, some of them
+	Invalid    []string // trusted names in signatures that are not of these keys, some of them
 }
 
 func (e *QuorumError) Error() string {
@@ -65,14 +66,10 @@ func (e *QuorumError) Error() string {
 	if len(e.Unknown) > 0 {
 		msg += "; not trusted: " + strings.Join(e.Unknown, ", ")
 	}
+	if len(e.Invalid) > 0 {
+		msg += "; signed in the name, but not by the key, of: " + strings.Join(e.Invalid, ", ")
+	}
 	return msg
-}
-
-// SignatureError says that a signature that names a trusted key is not that key's.
-type SignatureError struct{ Key string }
-
-func (e *SignatureError) Error() string {
-	return fmt.Sprintf("checkpoint with a signature in the name of the trusted key %q that is not of that key", e.Key)
 }
 
 // StaleError says that a checkpoint is too old to be followed.
@@ -120,20 +117,16 @@ func (t *Trust) Check() error {
 
 // Verify checks a note at a time: form, signatures, origin, family and encoding,
 // age. A *StaleError comes with everything else being right, and with the
-// checkpoint. Other errors: *FormatError, *SignatureError, *QuorumError,
-// *OriginError, *CodecError, *FutureError, and those of Check.
+// checkpoint. Other errors: *FormatError, *QuorumError, *OriginError, *CodecError,
+// *FutureError, and those of Check. Signatures that are wrong do not count, and
+// spoil nothing: anybody on the way can add some.
 func (t *Trust) Verify(signed []byte, now time.Time) (*Signed, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	if len(signed) > MaxNote {
-		return nil, &FormatError{Reason: fmt.Sprintf("%d bytes: at most %d expected", len(signed), MaxNote)}
-	}
-	n, err := note.Open(signed, keyring(t.Keys))
+	n, err := open(signed)
 	if err != nil {
-		if n, err = unverified(err); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	s, err := t.count(n)
 	if err != nil {
@@ -152,40 +145,46 @@ func (t *Trust) Verify(signed []byte, now time.Time) (*Signed, error) {
 	return s, t.age(s, now)
 }
 
-// unverified is the note of an error that says that no signature counts.
-func unverified(err error) (*note.Note, error) {
-	if none, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
-		return none.Note, nil
-	}
-	if bad, ok := errors.AsType[*note.InvalidSignatureError](err); ok {
-		return nil, &SignatureError{bad.Name}
-	}
-	return nil, &FormatError{Reason: "the form of a signed note is a text, an empty line and signature lines"}
-}
-
 // count counts the keys that have signed. One that is trusted under several
 // names counts once.
 func (t *Trust) count(n *note.Note) (*Signed, error) {
 	s := new(Signed)
+	e := &QuorumError{Want: t.Quorum}
 	counted := make(map[[32]byte]bool)
-	for _, sig := range n.Sigs {
+	for _, line := range n.UnverifiedSigs {
+		known := false
 		for _, k := range t.Keys {
-			if k.Name() == sig.Name && k.verifier.KeyHash() == sig.Hash && !counted[k.public] {
-				counted[k.public] = true
-				s.Signers = append(s.Signers, sig.Name)
+			if k.Name() != line.Name || k.verifier.KeyHash() != line.Hash {
+				continue
 			}
+			known = true
+			if counted[k.public] {
+				continue
+			}
+			if !k.verified(n.Text, line) {
+				e.Invalid = few(e.Invalid, line.Name)
+				continue
+			}
+			counted[k.public] = true
+			s.Signers = append(s.Signers, line.Name)
+		}
+		if !known {
+			e.Unknown = few(e.Unknown, line.Name)
 		}
 	}
 	if len(counted) >= t.Quorum {
 		return s, nil
 	}
-	e := &QuorumError{Have: len(counted), Want: t.Quorum, Signers: s.Signers}
-	for _, sig := range n.UnverifiedSigs {
-		if len(e.Unknown) < 8 {
-			e.Unknown = append(e.Unknown, fmt.Sprintf("%.60s", sig.Name))
-		}
-	}
+	e.Have, e.Signers = len(counted), s.Signers
 	return nil, e
+}
+
+// few adds a name to a list for people, if it is not long yet.
+func few(names []string, name string) []string {
+	if len(names) < 8 {
+		names = append(names, fmt.Sprintf("%.60s", name))
+	}
+	return names
 }
 
 func (t *Trust) age(s *Signed, now time.Time) error {
@@ -201,18 +200,4 @@ func (t *Trust) age(s *Signed, now time.Time) error {
 		return &StaleError{s.Time, age, t.MaxAge}
 	}
 	return nil
-}
-
-// keyring finds keys by name and hash. Unlike note.VerifierList it takes the
-// same key twice: whoever repeats one by mistake should not be told of an
-// ambiguity when a note comes.
-type keyring []Key
-
-func (r keyring) Verifier(name string, hash uint32) (note.Verifier, error) {
-	for _, k := range r {
-		if k.Name() == name && k.verifier.KeyHash() == hash {
-			return k.verifier, nil
-		}
-	}
-	return nil, &note.UnknownVerifierError{Name: name, KeyHash: hash}
 }

@@ -1,9 +1,11 @@
 package notary
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -246,6 +248,10 @@ func (n *Notary) offer(i *issue) {
 	}
 }
 
+// maxAnswer is how many signatures a witness may add, during a rotation of its
+// keys. They are not checked here, and a note has room for a hundred.
+const maxAnswer = 4
+
 // cosigned adds what a witness has answered to i.
 func (n *Notary) cosigned(i *issue, answer []byte) error {
 	n.mu.Lock()
@@ -256,6 +262,9 @@ func (n *Notary) cosigned(i *issue, answer []byte) error {
 	}
 	if len(merged) == len(i.note) {
 		return errors.New("the answer has no signature that was not there before")
+	}
+	if n := bytes.Count(merged[len(i.note):], []byte("\n")); n > maxAnswer {
+		return fmt.Errorf("the answer adds %d signatures: at most %d expected", n, maxAnswer)
 	}
 	i.note = merged
 	i.parties++

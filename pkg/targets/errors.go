@@ -63,8 +63,6 @@ func reasonOf(err error) string {
 		return "codec"
 	case is[*checkpoint.QuorumError](err):
 		return "quorum"
-	case is[*checkpoint.SignatureError](err):
-		return "signature"
 	case is[*checkpoint.FutureError](err):
 		return "future"
 	case is[*checkpoint.StaleError](err):

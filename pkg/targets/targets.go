@@ -139,8 +139,9 @@ func (s *Source) remember() error {
 	// It was checked when it came. Keys may have been replaced since, and it may be
 	// old: only what cannot have been written here is refused.
 	signed, err := s.o.Trust.Verify(note, s.o.Now())
+	few, tooFew := errors.AsType[*checkpoint.QuorumError](err)
 	switch {
-	case is[*checkpoint.FormatError](err), is[*checkpoint.SignatureError](err), is[*checkpoint.OriginError](err), is[*checkpoint.CodecError](err):
+	case tooFew && few.Have == 0 && len(few.Invalid) > 0, is[*checkpoint.FormatError](err), is[*checkpoint.OriginError](err), is[*checkpoint.CodecError](err):
 		return &MemoryError{s.memory.CheckpointPath(), err}
 	case signed == nil:
 		c, err := checkpoint.Peek(note)

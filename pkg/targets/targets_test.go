@@ -140,7 +140,7 @@ func TestBadNotesHaveOneClearLineEach(t *testing.T) {
 	}{
 		"unknown key":           {sign(t, good, stranger), "not trusted: stranger"},
 		"nobody's":              {[]byte(text + "\n\n"), "the form of a signed note"},
-		"signature of another":  {[]byte(text + "\n\n" + "\u2014 writer " + base64.StdEncoding.EncodeToString(append(hashOf(t, k), make([]byte, 64)...)) + "\n"), "not of that key"},
+		"signature of another":  {[]byte(text + "\n\n" + "\u2014 writer " + base64.StdEncoding.EncodeToString(append(hashOf(t, k), make([]byte, 64)...)) + "\n"), "but not by the key"},
 		"bad base64 of a line":  {[]byte(text + "\n\n\u2014 writer !!!\n"), "the form of a signed note"},
 		"bad base64 of a root":  {resigned(strings.Replace(text, root, "!"+root[1:], 1)), "base64 expected"},
 		"root of wrong length":  {resigned(strings.Replace(text, root, base64.StdEncoding.EncodeToString(make([]byte, 31)), 1)), "root of 31 bytes"},
@@ -152,7 +152,7 @@ func TestBadNotesHaveOneClearLineEach(t *testing.T) {
 		"empty":                 {nil, "it is empty"},
 		"longer than any":       {bytes.Repeat([]byte("x"), checkpoint.MaxNote+1), "more than 65536 bytes"},
 		"a page, not a note":    {[]byte("<html>sign in</html>"), "the form of a signed note"},
-		"text changed after it": {[]byte(strings.Replace(string(note), "\n5\n", "\n6\n", 1)), "not of that key"},
+		"text changed after it": {[]byte(strings.Replace(string(note), "\n5\n", "\n6\n", 1)), "but not by the key"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -51,7 +51,6 @@ func refuse(err error) *RefusedError {
 		origin   *checkpoint.OriginError
 		codec    *checkpoint.CodecError
 		quorum   *checkpoint.QuorumError
-		bad      *checkpoint.SignatureError
 		stale    *checkpoint.StaleError
 		future   *checkpoint.FutureError
 		rollback *checkpoint.RollbackError
@@ -65,7 +64,7 @@ func refuse(err error) *RefusedError {
 		code = codeOrigin
 	case errors.As(err, &codec):
 		code = codeCodec
-	case errors.As(err, &quorum), errors.As(err, &bad):
+	case errors.As(err, &quorum):
 		code = codeUntrusted
 	case errors.As(err, &stale), errors.As(err, &future):
 		code = codeStale
