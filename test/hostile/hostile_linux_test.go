@@ -32,7 +32,11 @@ func TestHonestClientGoesOn(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	for _, limited := range []bool{false, true} {
+	modes := []bool{false, true}
+	if raceDetector { // ten times slower: some, for the races alone
+		names, modes = []string{"everything", "oversized-frames", "target-flood"}, []bool{true}
+	}
+	for _, limited := range modes {
 		set := settings{MaxTotalBytes: total}
 		if limited {
 			set.Client = serve.Limits{Requests: 2000, TargetRequests: 1000, Bytes: 64 << 20}
