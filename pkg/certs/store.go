@@ -232,6 +232,7 @@ func (s *Store) remind(now time.Time) {
 }
 
 func (s *Store) remindOf(now time.Time, of, path string, c *x509.Certificate) {
+	s.o.Metrics.rejected.WithLabelValues(of) // 0 is worth being seen
 	s.o.Metrics.expiry.WithLabelValues(of).Set(float64(c.NotAfter.Unix()))
 	left := c.NotAfter.Sub(now)
 	err := validity(c, now)

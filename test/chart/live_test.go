@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/proofsync/proofsync/pkg/certs"
 )
 
 // Scrapes of the live processes, and the time between two as the queries see it.
@@ -153,7 +155,16 @@ func live(t *testing.T) []sampled {
 	if err := os.WriteFile(token, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := start(t, filepath.Join(bin, "server"), 3, "--port", "0", "--op-interval", "50ms", "--write-token-file", token)
+	// It has no certificate and speaks no TLS, but the file's metrics.
+	ca := filepath.Join(bin, "ca.pem")
+	authority, err := certs.NewAuthority("test", 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(ca, authority.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, filepath.Join(bin, "server"), 3, "--port", "0", "--op-interval", "50ms", "--write-token-file", token, "--tls-ca-file", ca)
 	client := start(t, filepath.Join(bin, "client"), 2, "--server", server["server"], "--sync-interval", "50ms", "--follow")
 	of := map[string]string{"server": server["metrics"], "client": client["metrics"]}
 	for _, addr := range []string{server["HTTP"], client["HTTP"]} {
