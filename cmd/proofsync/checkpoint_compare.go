@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/witness"
 )
@@ -19,6 +20,7 @@ const exitFork = 3
 type comparing struct {
 	trustFlags
 	servers []string
+	secure  certificates // towards them
 	timeout time.Duration
 	out     output
 }
@@ -47,6 +49,7 @@ code 0, and says so.`,
 	}
 	c.register(cmd)
 	cmd.Flags().StringSliceVarP(&c.servers, "server", "s", nil, "where a proof may come from: host:port of the sync protocol; repeat for several")
+	c.secure.register(cmd)
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 30*time.Second, "most time for a proof")
 	c.out.register(cmd, "the verdict: same, extends, may_extend, epoch or fork, and both checkpoints")
 	return cmd
@@ -139,7 +142,11 @@ func (c *comparing) prove(cmd *cobra.Command, a, b checkpoint.Checkpoint) error 
 	if err != nil {
 		return err
 	}
-	pool, err := openSources(cmd, c.servers, b.Codec, log)
+	secure, err := c.secure.load(cmd, certs.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	pool, err := openSources(cmd, c.servers, secure, b.Codec, log)
 	if err != nil {
 		return err
 	}

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/notary"
@@ -25,6 +28,7 @@ import (
 type witnessing struct {
 	trustedKeys
 	logging
+	secure                                certificates
 	keyFile, origin, state, listen, first string
 	servers                               []string
 	firstUse                              bool
@@ -50,6 +54,9 @@ A checkpoint that contradicts what was signed is refused, logged, and kept besid
 the state with what proves it (FILE.fork-*). One of a higher epoch is signed, since
 the writer's key says so, and logged as an error for people to look at.
 
+With --tls-ca-file it speaks TLS to the servers, which are verified with it; with
+--tls-cert-file and --tls-key-file also on its own port.
+
 The last checkpoint signed is answered at GET /v1/checkpoint, and /livez, /readyz
 and /metrics are on the same port.`,
 		Example: `  proofsync keys checkpoint --name witness.example.org/1 --out witness.key
@@ -68,6 +75,7 @@ and /metrics are on the same port.`,
 	f.StringVar(&w.first, "first", "", "with a new state, a file with the checkpoint that the first one has to continue")
 	f.BoolVar(&w.firstUse, "first-use", false, "with a new state, believe the first checkpoint that comes")
 	f.DurationVar(&w.maxAge, "max-target-age", time.Hour, "how old a checkpoint may be when it comes")
+	w.secure.register(cmd)
 	w.logging.register(cmd, "info")
 	return cmd
 }
@@ -115,12 +123,16 @@ func (w *witnessing) run(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 	// How operations are written is said by each request.
-	pool, err := openSources(cmd, w.servers, operation.Codec{}, log)
+	reg := telemetry.NewRegistry(telemetry.Build())
+	secure, err := w.secure.load(cmd, certs.Options{Logger: log, Metrics: certs.NewMetrics(reg)})
+	if err != nil {
+		return err
+	}
+	pool, err := openSources(cmd, w.servers, secure, operation.Codec{}, log)
 	if err != nil {
 		return err
 	}
 	defer pool.Close() //nolint:errcheck // nothing is lost with its connections
-	reg := telemetry.NewRegistry(telemetry.Build())
 	o := witness.Options{
 		Origin: w.origin, Keys: trusted, Own: keys.Public(), Cosign: keys.Cosign, State: state, Source: pool,
 		FirstUse: w.firstUse, MaxAge: w.maxAge, Logger: log, Metrics: witness.NewMetrics(reg),
@@ -137,19 +149,31 @@ func (w *witnessing) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	return listenAndServe(cmd.Context(), w.listen, wit.Handler(reg), log)
+	var answers *tls.Config // nil: in plaintext
+	if secure != nil {
+		answers = secure.ServerConfig(certs.ProtoHTTP)
+		ctx, cancel := context.WithCancel(cmd.Context())
+		var watch sync.WaitGroup
+		defer watch.Wait()
+		defer cancel()
+		watch.Go(func() { _ = secure.Run(ctx) })
+	}
+	return listenAndServe(cmd.Context(), w.listen, answers, wit.Handler(reg), log)
 }
 
 // stopTime is how long requests have to be answered when the process ends.
 const stopTime = 5 * time.Second
 
 // listenAndServe answers until the context ends.
-func listenAndServe(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
+func listenAndServe(ctx context.Context, addr string, secure *tls.Config, h http.Handler, log *slog.Logger) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	log.Info("witness listening", "addr", l.Addr().String())
+	log.Info("witness listening", "addr", l.Addr().String(), "tls", secure != nil)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
 	s := witness.NewServer(h, log)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
@@ -170,7 +194,8 @@ func listenAndServe(ctx context.Context, addr string, h http.Handler, log *slog.
 }
 
 // openSources is where operations and proofs come from; the caller closes it.
-func openSources(cmd *cobra.Command, servers []string, c operation.Codec, log *slog.Logger) (*source.Pool, error) {
+// With CAs it speaks TLS to them.
+func openSources(cmd *cobra.Command, servers []string, secure *certs.Store, c operation.Codec, log *slog.Logger) (*source.Pool, error) {
 	var addresses config.Addresses
 	for _, one := range servers {
 		var parsed config.Addresses
@@ -179,9 +204,13 @@ func openSources(cmd *cobra.Command, servers []string, c operation.Codec, log *s
 		}
 		addresses = append(addresses, parsed...)
 	}
+	o := source.PeerOptions{Codec: c, Logger: log}
+	if secure != nil {
+		o.TLS = func(name string) *tls.Config { return secure.ClientConfig(name, certs.ProtoSync) }
+	}
 	var peers []source.Source
 	for _, address := range addresses {
-		peers = append(peers, source.NewPeer(address, source.PeerOptions{Codec: c, Logger: log}))
+		peers = append(peers, source.NewPeer(address, o))
 	}
 	return source.NewPool(peers, source.PoolOptions{Logger: log}), nil
 }

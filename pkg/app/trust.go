@@ -34,7 +34,7 @@ func (f *following) trusted(pool *source.Servers) (source.Source, error) {
 		}
 		f.signed = signed
 		f.exits.Log.Info("targets are signed checkpoints", "origin", c.Origin, "places", c.Checkpoints.String(),
-			"trusted_keys", len(c.TrustedKeys), "quorum", int(c.Quorum), "max_target_age", c.MaxTargetAge)
+			"trusted_keys", len(c.TrustedKeys), "quorum", int(c.Quorum), "max_target_age", c.MaxTargetAge.D())
 		return signed, nil
 	}
 	f.exits.Log.Info("targets are taken on the servers' word: whoever controls a server decides what this replica serves (--target-source checkpoint does not trust them)")
