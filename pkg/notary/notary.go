@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proofsync/proofsync/internal/guard"
@@ -168,7 +170,7 @@ func (n *Notary) sign(ctx context.Context) {
 			begun := time.Now()
 			if err = n.issue(ctx, now); err == nil {
 				last, signed = now, time.Now()
-				if !sleep(ctx, max(minGap, time.Since(begun))) {
+				if sleep.For(ctx, max(minGap, time.Since(begun))) != nil {
 					return
 				}
 			}
@@ -181,7 +183,7 @@ func (n *Notary) sign(ctx context.Context) {
 			failures++
 			pause = backoff(failures)
 			n.failed(err, pause)
-			if !sleep(ctx, pause) { // commits do not shorten it
+			if sleep.For(ctx, pause) != nil { // commits do not shorten it
 				return
 			}
 			continue
@@ -286,16 +288,4 @@ func (n *Notary) failed(err error, again time.Duration) {
 // backoff is the pause after that many failures in a row.
 func backoff(failures int) time.Duration {
 	return min(retryMax, retryMin<<min(failures-1, 10))
-}
-
-// sleep waits; false if the context ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

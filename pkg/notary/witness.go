@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/document"
 )
@@ -99,7 +101,7 @@ func (p *pushing) run(ctx context.Context) {
 		again := time.Hour
 		if i != nil {
 			again = p.round(ctx, i, &asking)
-			if !sleep(ctx, roundGap) {
+			if sleep.For(ctx, roundGap) != nil {
 				return
 			}
 		}

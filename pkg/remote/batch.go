@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/document"
 )
 
@@ -68,7 +70,7 @@ func (c *Client) Apply(ctx context.Context, b Batch) (*document.Committed, error
 		if done, err = c.post(ctx, body, key); err == nil {
 			return done, nil
 		}
-		if try > c.opts.Retries || ctx.Err() != nil || !passing(err) || !wait(ctx, c.pause.before(try, err)) {
+		if try > c.opts.Retries || ctx.Err() != nil || !passing(err) || sleep.For(ctx, c.pause.before(try, err)) != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -30,18 +29,6 @@ func (b backoff) before(n int, err error) time.Duration {
 		d = max(d, min(r.after, maxRetryAfter))
 	}
 	return d
-}
-
-// wait sleeps; false if the context ended before.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // passing says whether an error may be gone with the next try: the connection

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/document"
 )
 
@@ -117,8 +119,8 @@ func (w *watcher) run(ctx context.Context) error {
 		b.most = max(b.first, b.most)
 		pause := b.before(w.failures, err)
 		w.options.OnRetry(err, pause)
-		if !wait(ctx, pause) {
-			return nil
+		if sleep.For(ctx, pause) != nil {
+			return nil //nolint:nilerr // who ends the watch has not failed
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/store"
 )
@@ -180,7 +182,7 @@ func (l *Loop) prune(ctx context.Context) error {
 	r.said = r.began
 	for waited := 0; !r.to.Done(); {
 		if r.to.Busy && waited < busyPauses {
-			if waited++; !pause(ctx, busyPause) {
+			if waited++; sleep.For(ctx, busyPause) != nil {
 				break
 			}
 			if r.to, err = l.db.Pruning(); err != nil {
@@ -203,7 +205,7 @@ func (l *Loop) prune(ctx context.Context) error {
 		l.o.Metrics.seconds.Add(took.Seconds())
 		l.tidied = false
 		r.progress()
-		if !pause(ctx, min(max(pauseSteps*took, minPause), maxPause)) {
+		if sleep.For(ctx, min(max(pauseSteps*took, minPause), maxPause)) != nil {
 			break
 		}
 	}
@@ -287,16 +289,4 @@ func (l *Loop) tidy() error {
 	l.tidied = true
 	l.o.Logger.Info("giving the space of pruned operations back", "garbage", garbage, "disk", total)
 	return l.db.Tidy()
-}
-
-// pause says whether ctx is still going on after d.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

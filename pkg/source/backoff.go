@@ -1,7 +1,6 @@
 package source
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -25,20 +24,4 @@ func Backoff(n int) time.Duration {
 		d = min(backoffMin<<(n-1), backoffMax)
 	}
 	return d/2 + rand.N(d/2)
-}
-
-// Sleep waits for d, unless the context ends first: then it returns the
-// context's error.
-func Sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

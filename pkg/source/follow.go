@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
@@ -169,7 +171,7 @@ func (p *Peer) Follow(ctx context.Context, fn func(Target)) {
 		} else {
 			refusals++
 		}
-		if Sleep(ctx, Backoff(refusals)) != nil {
+		if sleep.For(ctx, Backoff(refusals)) != nil {
 			return
 		}
 	}
@@ -321,7 +323,7 @@ func (p *Pool) listen(ctx context.Context, m *member, f Follower, fn func(Target
 			return
 		}
 		for wait := p.coolDownOf(m); wait > 0; wait = p.coolDownOf(m) {
-			if Sleep(ctx, wait) != nil {
+			if sleep.For(ctx, wait) != nil {
 				return
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
@@ -135,7 +137,7 @@ func each[T any](ctx context.Context, p *Pool, j *job, try func(context.Context,
 		case u == nil && last != nil:
 			return none, last // the caller decides whether it still wants to wait
 		case u == nil:
-			if err := Sleep(ctx, wait); err != nil {
+			if err := sleep.For(ctx, wait); err != nil {
 				return none, err
 			}
 			continue

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/proofsync/proofsync/internal/sleep"
 )
 
 const (
@@ -138,7 +140,7 @@ func (s *Servers) trouble(source string) {
 // watch looks a name up again and again.
 func (s *Servers) watch(ctx context.Context, n *hostname) {
 	for {
-		if Sleep(ctx, s.o.Pause) != nil {
+		if sleep.For(ctx, s.o.Pause) != nil {
 			return
 		}
 		rest := time.NewTimer(s.o.Interval - s.o.Pause)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/wire"
@@ -104,7 +106,7 @@ func (it *iteration) run(ctx context.Context) error {
 	var pause time.Duration
 	var fetched uint64 // when the last failure was judged
 	for failures := 0; ; {
-		if err := source.Sleep(ctx, pause); err != nil {
+		if err := sleep.For(ctx, pause); err != nil {
 			return err
 		}
 		t, err := it.learn(ctx)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/source"
 	"github.com/proofsync/proofsync/pkg/space"
@@ -95,7 +97,7 @@ func (it *iteration) enterPaused(ctx context.Context, err error, low *space.LowE
 	}
 	it.track.phase(PhasePaused)
 	it.track.update(func(st *Status) { st.Paused, st.LastError, st.Rate, st.ETA = err, err, 0, 0 })
-	return source.Sleep(ctx, it.o.TargetInterval)
+	return sleep.For(ctx, it.o.TargetInterval)
 }
 
 // resumed ends what enterPaused began, if it did.

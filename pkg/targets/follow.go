@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/sleep"
+
 	"github.com/proofsync/proofsync/pkg/source"
 )
 
@@ -51,7 +53,7 @@ func (s *Source) Follow(ctx context.Context, fn func(source.Target)) {
 			if err == nil && t.End >= hinted.Load() {
 				break
 			}
-			if source.Sleep(ctx, 5*time.Millisecond<<try) != nil {
+			if sleep.For(ctx, 5*time.Millisecond<<try) != nil {
 				return
 			}
 		}
