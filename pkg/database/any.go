@@ -3,6 +3,7 @@ package database
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -13,10 +14,11 @@ import (
 // any without the commit: updates and deletes of existing keys by location,
 // new keys, and the operations moved up to raise the floor (format.md section 3).
 func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err error) {
-	reader := w.g.ReaderAt(w.state.Size)
-	defer reader.Release()
-	x, err := reader.Index()
-	if err != nil {
+	var x lookup
+	for i := range writes {
+		x.keys = append(x.keys, writes[i].Key)
+	}
+	if err := x.latest(w.g, w.state.Size); err != nil {
 		return nil, 0, err
 	}
 
@@ -26,13 +28,10 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 	}
 	var old []existing
 	var created []int
-	for i := range writes {
-		loc, kind, ok, err := x.Latest(writes[i].Key, w.state.Size)
+	for i, e := range x.entries {
 		switch {
-		case err != nil:
-			return nil, 0, err
-		case ok && operation.Kind(kind) != operation.Delete:
-			old = append(old, existing{loc, i})
+		case e.ok && operation.Kind(e.kind) != operation.Delete:
+			old = append(old, existing{e.loc, i})
 		case !writes[i].Delete:
 			created = append(created, i)
 		}
@@ -63,7 +62,7 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 			return nil, 0, err
 		}
 	}
-	r := raise{w: w, r: reader, x: x, writes: writes, steps: len(old) + 1, ops: ops}
+	r := raise{w: w, x: x, writes: writes, steps: len(old) + 1, ops: ops}
 	if err := r.stored(); err != nil {
 		return nil, 0, err
 	}
@@ -84,12 +83,14 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 // raise moves live operations from the floor up to the end of the log.
 type raise struct {
 	w      *writerState
-	r      *store.Reader
-	x      *store.Index
+	x      lookup
 	writes []Write // of this batch, sorted by key: their stored operations are dead
 	steps  int     // moves still to make
 	ops    []byte  // operations of the batch so far
 	floor  uint64  // after the last move
+
+	window []candidate
+	buf    []byte // their operations
 }
 
 func (r *raise) move(loc uint64, op []byte) {
@@ -112,54 +113,26 @@ type candidate struct {
 // live, windows grow.
 const (
 	firstRaise = 4
-	lastRaise  = 4096
+	lastRaise  = 64 << 10
+	raiseBytes = 8 << 20 // of operations in a window
 )
 
 // stored scans the operations on disk, [floor, size).
 func (r *raise) stored() error {
 	s := r.w.state
-	var window []candidate
-	var buf []byte
 	size := firstRaise
 	for at := max(s.Floor, s.Start); at < s.Size && r.steps > 0; size *= 2 {
 		size = min(max(size, r.steps), lastRaise)
-		end := min(s.Size, at+uint64(size))
-		window, buf = window[:0], buf[:0]
-		err := r.r.Bundles(at, end, func(b *store.Bundle, i, j int) error {
-			buf = slices.Grow(buf, len(b.Bytes(i, j))) // candidates found earlier keep the old array
-			for k := i; k < j; k++ {
-				if kind, ok := r.w.codec.KindOf(b.At(k)); !ok || kind != operation.Update {
-					continue
-				}
-				n := len(buf)
-				buf = append(buf, b.At(k)...)
-				op, err := r.w.codec.Decode(buf[n:])
-				if err != nil {
-					return &store.CorruptError{Where: r.w.g.Path(), Err: err}
-				}
-				if r.written(op.Key) {
-					continue
-				}
-				window = append(window, candidate{loc: b.First + uint64(k), op: buf[n:len(buf):len(buf)], key: op.Key})
-			}
-			return nil
-		})
+		end, err := r.read(at, min(s.Size, at+uint64(size)))
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(window, func(a, b candidate) int { return bytes.Compare(a.key, b.key) })
-		for i := range window {
-			c := &window[i]
-			loc, _, ok, err := r.x.Latest(c.key, s.Size)
-			if err != nil {
-				return err
-			}
-			c.live = ok && loc == c.loc
+		if err := r.judge(); err != nil {
+			return err
 		}
-		slices.SortFunc(window, func(a, b candidate) int { return cmp.Compare(a.loc, b.loc) })
-		for i := 0; i < len(window) && r.steps > 0; i++ {
-			if window[i].live {
-				r.move(window[i].loc, window[i].op)
+		for i := 0; i < len(r.window) && r.steps > 0; i++ {
+			if r.window[i].live {
+				r.move(r.window[i].loc, r.window[i].op)
 			}
 		}
 		at = end
@@ -167,8 +140,61 @@ func (r *raise) stored() error {
 	return nil
 }
 
-// written says whether this batch writes key.
-func (r *raise) written(key []byte) bool {
-	_, ok := slices.BinarySearchFunc(r.writes, key, func(x Write, key []byte) int { return bytes.Compare(x.Key, key) })
-	return ok
+// read makes the updates of [at, end) the window, or of fewer operations if
+// they are large, and says where it ends.
+func (r *raise) read(at, end uint64) (uint64, error) {
+	r.window, r.buf = r.window[:0], r.buf[:0]
+	reader := r.w.g.ReaderAt(end)
+	defer reader.Release()
+	err := reader.Bundles(at, end, func(b *store.Bundle, i, j int) error {
+		if len(r.buf) > raiseBytes {
+			end = b.First + uint64(i)
+			return errStop
+		}
+		r.buf = slices.Grow(r.buf, len(b.Bytes(i, j))) // candidates found earlier keep the old array
+		for k := i; k < j; k++ {
+			if kind, ok := r.w.codec.KindOf(b.At(k)); !ok || kind != operation.Update {
+				continue
+			}
+			n := len(r.buf)
+			r.buf = append(r.buf, b.At(k)...)
+			op, err := r.w.codec.Decode(r.buf[n:])
+			if err != nil {
+				return &store.CorruptError{Where: r.w.g.Path(), Err: err}
+			}
+			r.window = append(r.window, candidate{loc: b.First + uint64(k), op: r.buf[n:len(r.buf):len(r.buf)], key: op.Key})
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return end, err
+}
+
+// judge finds out which candidates live on: those that this batch does not
+// write, and that the index names as the newest operation on their key.
+func (r *raise) judge() error {
+	x := &r.x
+	x.keys = x.keys[:0]
+	var asked []int
+	at := 0 // in writes
+	for _, o := range sortKeys(len(r.window), func(i int) []byte { return r.window[i].key }) {
+		key := r.window[o.i].key
+		for at < len(r.writes) && bytes.Compare(r.writes[at].Key, key) < 0 {
+			at++
+		}
+		if at < len(r.writes) && bytes.Equal(r.writes[at].Key, key) {
+			continue
+		}
+		x.keys, asked = append(x.keys, key), append(asked, o.i)
+	}
+	if err := x.latest(r.w.g, r.w.state.Size); err != nil {
+		return err
+	}
+	for i, e := range x.entries {
+		c := &r.window[asked[i]]
+		c.live = e.ok && e.loc == c.loc
+	}
+	return nil
 }

@@ -2,12 +2,9 @@ package database
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -233,28 +230,13 @@ func (w *writerState) build(b Batch) (ops []byte, floor uint64, err error) {
 
 // lastWrites sorts writes by key and keeps the last one of each.
 func lastWrites(writes []Write) []Write {
-	type ref struct {
-		prefix uint64 // first bytes of the key: they decide nearly every comparison
-		i      int
-	}
-	refs := make([]ref, len(writes))
-	for i, x := range writes {
-		var prefix [8]byte
-		copy(prefix[:], x.Key)
-		refs[i] = ref{binary.BigEndian.Uint64(prefix[:]), i}
-	}
-	slices.SortFunc(refs, func(a, b ref) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return cmp.Or(bytes.Compare(writes[a.i].Key, writes[b.i].Key), cmp.Compare(a.i, b.i))
-	})
+	order := sortKeys(len(writes), func(i int) []byte { return writes[i].Key })
 	sorted := make([]Write, 0, len(writes))
-	for i, r := range refs {
-		if i+1 < len(refs) && bytes.Equal(writes[refs[i+1].i].Key, writes[r.i].Key) {
+	for i, o := range order {
+		if i+1 < len(order) && bytes.Equal(writes[order[i+1].i].Key, writes[o.i].Key) {
 			continue
 		}
-		sorted = append(sorted, writes[r.i])
+		sorted = append(sorted, writes[o.i])
 	}
 	return sorted
 }

@@ -99,6 +99,7 @@ func (d *DB) load(staged bool) (*Load, error) {
 		err = ErrEmpty // also after a Quarantine in between
 	} else {
 		l.g, l.staged = g, staged
+		g.HoldMerges(staged) // nobody reads it yet
 		l.w, err = d.newWriter(g, s)
 	}
 	if err != nil {
@@ -148,6 +149,7 @@ func (l *Load) stage(start uint64, pins []mmr.Digest) error {
 	d.mu.Lock()
 	d.staged, d.stagedState = l.g, g.State()
 	d.mu.Unlock()
+	g.HoldMerges(true)
 	l.w, err = d.newWriter(l.g, g.State())
 	return err
 }
@@ -229,7 +231,31 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 		return l.fail(err)
 	}
 	if l.w.w.PendingBytes() >= loadBytes || l.w.w.Pending() >= loadOperations {
-		return l.Flush()
+		return l.flushLater()
+	}
+	return nil
+}
+
+// flushLater is Flush, except that it does not wait for the disk: the next one does.
+func (l *Load) flushLater() error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	if err := l.room(); err != nil {
+		return err
+	}
+	if err := l.w.flushLater(); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// settle waits for what flushLater began, and notes how far it came.
+func (l *Load) settle() error {
+	err := l.w.settle()
+	l.note()
+	if err != nil {
+		return l.fail(err)
 	}
 	return nil
 }
@@ -237,8 +263,8 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 // Flush makes everything up to End durable, so that a killed process
 // continues there. Nothing becomes readable.
 func (l *Load) Flush() error {
-	if l.w.w.Pending() == 0 {
-		return nil
+	if err := l.settle(); err != nil || l.w.w.Pending() == 0 {
+		return err
 	}
 	if err := l.room(); err != nil {
 		return err
@@ -303,9 +329,13 @@ func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
 	if err != nil {
 		return Commit{}, err
 	}
+	if err := l.settle(); err != nil {
+		return Commit{}, err
+	}
 	if err := l.room(); err != nil {
 		return Commit{}, err
 	}
+	l.g.HoldMerges(false)
 	added := l.w.w.Next() - l.w.state.Size
 	if err := l.w.publish(t.floor, true); err != nil {
 		return Commit{}, l.fail(err)
@@ -356,6 +386,9 @@ func (l *Load) Truncate() error {
 	if err := l.d.space.Need(0); err != nil {
 		return err
 	}
+	if err := l.settle(); err != nil {
+		return err
+	}
 	if err := l.w.w.Close(); err != nil {
 		return err
 	}
@@ -380,5 +413,11 @@ func (l *Load) Close() error {
 	}
 	l.closed = true
 	defer l.d.write.Unlock()
-	return l.w.w.Close()
+	l.g.HoldMerges(false)
+	told := l.d.failed != nil
+	err := l.settle()
+	if told {
+		err = nil
+	}
+	return errors.Join(err, l.w.w.Close())
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"runtime"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/store"
@@ -43,47 +41,56 @@ func (d *DB) newWriter(g *generation, s store.State) (*writerState, error) {
 	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s}, nil
 }
 
-// parallelRun is how many operations make hashing on several cores worth it.
-const parallelRun = 2048
+const (
+	// parallelRun is how many operations make hashing on several cores worth it.
+	parallelRun = 2048
+	// hashChunk operations are hashed at a time. Chunks end where slots do, so
+	// that every digest a tile needs is in a span.
+	hashChunk = 1024
+)
 
-// append hashes operations and adds them to the log and its index.
+// append hashes operations and adds them to the log and its index. The next
+// chunks are hashed while one is added.
 func (w *writerState) append(run operation.Run) error {
-	const chunk = 1024
+	first := w.frontier.Leaves()
 	if run.Len() < parallelRun {
 		if len(w.spans) == 0 {
 			w.spans = []*mmr.Span{new(mmr.Span)}
 		}
-		w.spans[0].Reset(w.frontier.Leaves(), run)
+		w.spans[0].Reset(first, run)
 		return w.appendSpan(w.spans[0], run, run.Len())
 	}
-	// Chunks end at slot boundaries, so that every digest a tile needs is in a span.
-	workers := runtime.GOMAXPROCS(0)
-	for len(w.spans) < 2*workers {
+	ahead := 2 * runtime.GOMAXPROCS(0)
+	for len(w.spans) < ahead {
 		w.spans = append(w.spans, new(mmr.Span))
 	}
-	expect := run.Len()
-	for at := 0; at < run.Len(); {
-		type part struct{ from, to int }
-		var parts []part
-		var group errgroup.Group
-		group.SetLimit(workers)
-		first := w.frontier.Leaves() - uint64(at) // location of the run's first operation
-		for len(parts) < len(w.spans) && at < run.Len() {
-			to := min(run.Len(), at+chunk-int((first+uint64(at))%chunk))
-			span, from := w.spans[len(parts)], at
-			group.Go(func() error {
-				span.Reset(first+uint64(from), run.Slice(from, to))
-				return nil
-			})
-			parts, at = append(parts, part{at, to}), to
+	type chunk struct {
+		run  operation.Run
+		span *mmr.Span
+		done chan struct{}
+	}
+	var chunks []*chunk // being hashed, in order
+	next := 0
+	for next < run.Len() || len(chunks) > 0 {
+		for next < run.Len() && len(chunks) < ahead {
+			from, to := next, min(run.Len(), next+hashChunk-int((first+uint64(next))%hashChunk))
+			next = to
+			c := &chunk{run.Slice(from, to), w.spans[0], make(chan struct{})}
+			w.spans = append(w.spans[1:], w.spans[0]) // in turn: it is the one used longest ago
+			chunks = append(chunks, c)
+			go func() { // waited for below, whatever happens
+				defer close(c.done)
+				c.span.Reset(first+uint64(from), c.run)
+			}()
 		}
-		if err := group.Wait(); err != nil {
-			return err
-		}
-		for i, p := range parts {
-			if err := w.appendSpan(w.spans[i], run.Slice(p.from, p.to), expect); err != nil {
-				return err
+		c := chunks[0]
+		chunks = chunks[1:]
+		<-c.done
+		if err := w.appendSpan(c.span, c.run, run.Len()); err != nil {
+			for _, c := range chunks {
+				<-c.done
 			}
+			return err
 		}
 	}
 	return nil
@@ -141,6 +148,21 @@ func (w *writerState) flush() error {
 	}
 	w.state, w.dirty = w.g.State(), false
 	return nil
+}
+
+// flushLater begins to make durable what was appended, without publishing it;
+// settle, or the next commit, waits for that.
+func (w *writerState) flushLater() error {
+	s := w.state
+	s.Stored = w.w.Next()
+	return w.w.CommitLater(s)
+}
+
+// settle waits for what flushLater began.
+func (w *writerState) settle() error {
+	err := w.w.Settle()
+	w.state = w.g.State() // what took effect, did
+	return err
 }
 
 // publish makes the log up to here the readable state. The last operation is

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -24,9 +25,11 @@ import (
 type bulk struct {
 	g       *Generation
 	dir     string
-	made    int // tables so far
-	paths   []string
 	bundles *table
+
+	mu    sync.Mutex // tables are written side by side when the commit ends
+	made  int        // tables so far
+	paths []string
 
 	*bulkBuffers
 }
@@ -42,12 +45,15 @@ type bulkBuffers struct {
 
 	notes     []noteRecord
 	noteBytes int
+
+	tailKey, tail []byte // the fragment at the end; no key: none
 }
 
 func (b *bulkBuffers) reset() {
 	b.tiles, b.tileBuf = b.tiles[:0], b.tileBuf[:0]
 	b.entries, b.keys, b.kinds = b.entries[:0], b.keys[:0], b.kinds[:0]
 	b.notes, b.noteBytes = nil, 0
+	b.tailKey, b.tail = b.tailKey[:0], b.tail[:0]
 }
 
 type tileRef struct {
@@ -67,9 +73,10 @@ type entryRef struct {
 // indexTableEntries is how many index entries a goroutine writes to a table.
 const indexTableEntries = 64 << 10
 
-func newBulk(g *Generation, buffers *bulkBuffers) (*bulk, error) {
+// newBulk begins a commit. Two of different numbers may be under way.
+func newBulk(g *Generation, number int, buffers *bulkBuffers) (*bulk, error) {
 	buffers.reset()
-	b := &bulk{g: g, dir: g.path + loadSuffix, bulkBuffers: buffers}
+	b := &bulk{g: g, dir: fmt.Sprintf("%s-%d%s", g.path, number, loadSuffix), bulkBuffers: buffers}
 	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", b.dir, err)
 	}
@@ -131,11 +138,31 @@ func (b *bulk) replay(kind pebble.InternalKeyKind, key, value []byte) error {
 	return nil
 }
 
-// fragment writes the start of a bundle that the next commit goes on with, to
-// a table of its own: were it in the table of the bundles, that table would
+// fragment keeps the start of a bundle that the next commit goes on with. It
+// gets a table of its own: were it in the table of the bundles, that table would
 // overlap the next commit's, that one the one after, and every read would
 // have to look at a staircase of them.
-func (b *bulk) fragment(key, value []byte) error {
+func (b *bulk) fragment(key, value []byte) {
+	b.tailKey, b.tail = append(b.tailKey[:0], key...), append(b.tail[:0], value...)
+}
+
+// write writes everything but the state as tables, side by side.
+func (b *bulk) write() error {
+	var group errgroup.Group
+	group.SetLimit(4) // much of it is waiting for the disk
+	b.writeIndex(&group)
+	group.Go(b.bundles.close)
+	group.Go(b.writeTiles)
+	group.Go(b.writeNotes)
+	group.Go(func() error { return b.writeRecord(b.tailKey, b.tail) })
+	return group.Wait()
+}
+
+// writeRecord writes a table of one record, or none without a key.
+func (b *bulk) writeRecord(key, value []byte) error {
+	if len(key) == 0 {
+		return nil
+	}
 	t, err := b.newTable()
 	if err != nil {
 		return err
@@ -143,39 +170,17 @@ func (b *bulk) fragment(key, value []byte) error {
 	return errors.Join(t.set(key, value), t.close())
 }
 
-// commit writes the tables and lets pebble take them in, atomically and durably.
-func (b *bulk) commit(state State) error {
-	err := b.write(state)
-	if err == nil {
-		err = syncDir(b.g.dir.fs, b.dir)
-	}
-	if err == nil {
-		var s pebble.IngestOperationStats
-		s, err = b.g.db.IngestWithStats(context.Background(), b.paths)
-		b.g.tidier.written.Add(int64(s.Bytes))
-		err = classify("take in "+b.dir, err)
-	}
-	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
-}
-
-func (b *bulk) write(state State) error {
-	if err := b.bundles.close(); err != nil {
+// ingest lets pebble take in what was written, with state, atomically and durably.
+func (b *bulk) ingest(state State) error {
+	if err := b.writeRecord(stateKey, state.encode()); err != nil {
 		return err
 	}
-	t, err := b.newTable()
-	if err != nil {
+	if err := syncDir(b.g.dir.fs, b.dir); err != nil {
 		return err
 	}
-	if err := errors.Join(t.set(stateKey, state.encode()), t.close()); err != nil {
-		return err
-	}
-	if err := b.writeTiles(); err != nil {
-		return err
-	}
-	if err := b.writeNotes(); err != nil {
-		return err
-	}
-	return b.writeIndex()
+	s, err := b.g.db.IngestWithStats(context.Background(), b.paths)
+	b.g.tidier.written.Add(int64(s.Bytes))
+	return classify("take in "+b.dir, err)
 }
 
 func (b *bulk) writeTiles() error {
@@ -200,33 +205,16 @@ func (b *bulk) writeTiles() error {
 }
 
 // writeIndex sorts the entries and writes them as tables that do not overlap,
-// two at a time. Splitting by the first byte of the key before sorting lets
-// both halves be sorted in parallel as well.
-func (b *bulk) writeIndex() error {
-	if len(b.entries) == 0 {
-		return nil
-	}
+// two at a time. Splitting around a key before sorting lets both halves be
+// sorted in parallel as well.
+func (b *bulk) writeIndex(group *errgroup.Group) {
 	parts := [][]entryRef{b.entries}
 	if len(b.entries) >= indexTableEntries {
 		parts = b.partition()
 	}
-	tables := make([]*table, len(parts))
-	for i, p := range parts {
-		if len(p) == 0 {
-			continue
-		}
-		var err error
-		if tables[i], err = b.newTable(); err != nil {
-			return err
-		}
+	for _, p := range parts {
+		group.Go(func() error { return b.writePart(p) })
 	}
-	var group errgroup.Group
-	for i, p := range parts {
-		if tables[i] != nil {
-			group.Go(func() error { return b.writePart(tables[i], p) })
-		}
-	}
-	return group.Wait()
 }
 
 // partition splits the entries in two around the middle of the key space
@@ -252,7 +240,14 @@ func (b *bulk) partition() [][]entryRef {
 
 func (b *bulk) key(e entryRef) []byte { return b.keys[e.at : e.at+e.length] }
 
-func (b *bulk) writePart(t *table, entries []entryRef) error {
+func (b *bulk) writePart(entries []entryRef) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	t, err := b.newTable()
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(entries, func(x, y entryRef) int {
 		if x.prefix != y.prefix {
 			return cmp.Compare(x.prefix, y.prefix)
@@ -267,13 +262,9 @@ func (b *bulk) writePart(t *table, entries []entryRef) error {
 	return t.close()
 }
 
-// abort removes the tables of a commit that does not take place.
-func (b *bulk) abort() error {
-	var err error
-	if b.bundles != nil {
-		err = b.bundles.close()
-	}
-	return errors.Join(err, b.g.dir.fs.RemoveAll(b.dir))
+// end removes what is left of the commit, taken in or not.
+func (b *bulk) end() error {
+	return errors.Join(b.bundles.close(), b.g.dir.fs.RemoveAll(b.dir))
 }
 
 // table is one sorted table being written.
@@ -287,14 +278,16 @@ type table struct {
 
 func (b *bulk) newTable() (*table, error) {
 	fs := b.g.dir.fs
+	b.mu.Lock()
 	b.made++
 	path := fs.PathJoin(b.dir, fmt.Sprintf("%06d.sst", b.made))
+	b.paths = append(b.paths, path)
+	b.mu.Unlock()
 	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
 	o := b.g.opts.MakeWriterOptions(0, b.g.db.TableFormat())
-	b.paths = append(b.paths, path)
 	return &table{w: sstable.NewWriter(objstorageprovider.NewFileWritable(f), o), b: b, path: path}, nil
 }
 
@@ -321,7 +314,9 @@ func (t *table) close() error {
 	}
 	t.closed = true
 	if t.n == 0 {
+		t.b.mu.Lock()
 		t.b.paths = slices.DeleteFunc(t.b.paths, func(p string) bool { return p == t.path })
+		t.b.mu.Unlock()
 	}
 	if err := t.w.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", t.path, err)

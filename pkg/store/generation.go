@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
@@ -39,6 +40,7 @@ type Generation struct {
 
 	readers readerPool
 	tidier  tidier
+	held    atomic.Bool // merges are put off
 }
 
 // pebbleFormat pins pebble's own format: this directory opens with every
@@ -56,9 +58,9 @@ func (d *Dir) pebbleOptions(path string, fs vfs.FS) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      pebbleLogger{d, path},
 	}
+	o.Experimental.L0CompactionConcurrency = heldLayers
 	o.EventListener = (&background{d: d, path: path}).listener()
 	// Large tables: a look-up that stays in the table of the one before it is
 	// spared opening another.
@@ -134,11 +136,31 @@ func (d *Dir) openGeneration(n uint64, readOnly bool) (*Generation, error) {
 func (d *Dir) generationAt(n uint64) *Generation {
 	path := d.join(generationName(n))
 	fs := &pebbleFS{FS: d.fs, d: d, path: path}
-	return &Generation{
+	g := &Generation{
 		dir: d, number: n, path: path, fs: fs,
 		opSize: d.opts.Identity.OpSize, opts: d.pebbleOptions(path, fs),
 		tidier: tidier{least: tidyBytes, busy: quietBytes},
 	}
+	g.opts.CompactionConcurrencyRange = g.merges
+	return g
+}
+
+// heldLayers is how many layers of tables may lie over each other while merges
+// are put off.
+const heldLayers = 32
+
+// HoldMerges puts off merging tables while nobody reads them: what is loaded
+// is then merged once at the end, and not again and again. Beyond heldLayers
+// it is done all the same.
+func (g *Generation) HoldMerges(hold bool) { g.held.Store(hold) }
+
+// merges is how many merges may run at once: at least and at most. pebble
+// allows one more than the least for every heldLayers layers.
+func (g *Generation) merges() (least, most int) {
+	if g.held.Load() {
+		return 0, 2
+	}
+	return 1, 2
 }
 
 func (g *Generation) openPebble() error {

@@ -44,7 +44,9 @@ type Writer struct {
 	pending int           // operations since the last Commit
 	batch   *pebble.Batch // small commits
 	bulk    *bulk         // large ones; then batch is nil
-	buffers bulkBuffers   // of the bulk
+	buffers [2]bulkBuffers
+	bulks   int        // made so far; they use the buffers in turn
+	later   chan error // of the large commit under way beside; nil: none
 }
 
 // NewWriter continues at state.Stored. The caller makes sure that there is
@@ -187,13 +189,9 @@ func (w *Writer) closeFragment() error {
 	}
 	var buf [16]byte
 	key := bundleKey(buf[:0], first)
-	var err error
 	if w.bulk != nil {
-		err = w.bulk.fragment(key, value)
-	} else {
-		err = w.batch.Set(key, value, nil)
-	}
-	if err != nil {
+		w.bulk.fragment(key, value)
+	} else if err := w.batch.Set(key, value, nil); err != nil {
 		return err
 	}
 	w.fragments = append(w.fragments, first)
@@ -235,10 +233,12 @@ func (w *Writer) Index(key []byte, loc uint64, kind byte) error {
 
 // goBulk moves what the batch holds so far into tables.
 func (w *Writer) goBulk() error {
-	b, err := newBulk(w.g, &w.buffers)
+	n := w.bulks % len(w.buffers)
+	b, err := newBulk(w.g, n, &w.buffers[n])
 	if err != nil {
 		return err
 	}
+	w.bulks++
 	w.bulk = b
 	for r := w.batch.Reader(); len(r) > 0; {
 		kind, key, value, ok, err := r.Next()
@@ -259,42 +259,54 @@ func (w *Writer) goBulk() error {
 // generation's (Retain). With sync, it is durable on return; bulk commits
 // always are.
 func (w *Writer) Commit(state State, sync bool) error {
-	if w.err != nil {
-		return w.err
+	if err := w.Settle(); err != nil {
+		return err
 	}
 	w.err = w.commit(state, sync)
 	return w.err
 }
 
-func (w *Writer) commit(state State, sync bool) error {
-	if state.Stored != w.next {
-		return fmt.Errorf("commit of a state that ends at %d, operations end at %d", state.Stored, w.next)
-	}
-	if err := w.closeFragment(); err != nil {
+// CommitLater is a durable Commit that, where it is a large one, goes on
+// beside what the Writer does next. It waits for the one before; Settle waits for this one.
+func (w *Writer) CommitLater(state State) error {
+	if err := w.Settle(); err != nil {
 		return err
 	}
-	w.pending = 0
-	w.g.commit.Lock()
-	defer w.g.commit.Unlock()
-	if w.g.broken != nil {
-		return w.g.broken
+	if w.bulk == nil {
+		w.err = w.commit(state, true)
+		return w.err
 	}
-	state.Start, _ = w.g.Retained()
-	if err := w.apply(state, sync); err != nil {
+	b, err := w.endBulk(state)
+	if err != nil {
+		w.err = err
 		return err
 	}
-	w.g.setState(state)
+	w.later = make(chan error, 1)
+	go func() { w.later <- w.g.commitBulk(b, state) }() // joined by Settle
 	return nil
 }
 
-// apply hands the batch or the tables with state to pebble.
-func (w *Writer) apply(state State, sync bool) error {
-	if w.bulk != nil {
-		b := w.bulk
-		w.bulk, w.batch = nil, w.g.db.NewBatch()
-		return b.commit(state)
+// Settle returns when no commit is under way any more.
+func (w *Writer) Settle() error {
+	if w.later != nil {
+		err := <-w.later
+		w.later = nil
+		if w.err == nil {
+			w.err = err
+		}
 	}
-	if err := w.batch.Set(stateKey, state.encode(), nil); err != nil {
+	return w.err
+}
+
+func (w *Writer) commit(state State, sync bool) error {
+	if w.bulk != nil {
+		b, err := w.endBulk(state)
+		if err != nil {
+			return err
+		}
+		return w.g.commitBulk(b, state)
+	}
+	if err := w.endCommit(state); err != nil {
 		return err
 	}
 	opts := pebble.NoSync
@@ -302,30 +314,84 @@ func (w *Writer) apply(state State, sync bool) error {
 		opts = pebble.Sync
 	}
 	n := int64(w.batch.Len())
-	if err := w.batch.Commit(opts); err != nil {
-		return classify("commit to "+w.g.path, err)
+	err := w.g.applyState(state, func(s State) error {
+		if err := w.batch.Set(stateKey, s.encode(), nil); err != nil {
+			return err
+		}
+		return classify("commit to "+w.g.path, w.batch.Commit(opts))
+	})
+	if err != nil {
+		return err
 	}
 	w.g.tidier.written.Add(n)
 	w.batch.Reset()
 	return nil
 }
 
+// endCommit completes what is to be committed.
+func (w *Writer) endCommit(state State) error {
+	if state.Stored != w.next {
+		return fmt.Errorf("commit of a state that ends at %d, operations end at %d", state.Stored, w.next)
+	}
+	w.pending = 0
+	return w.closeFragment()
+}
+
+// endBulk completes a large commit and takes it away from the writer.
+func (w *Writer) endBulk(state State) (*bulk, error) {
+	if err := w.endCommit(state); err != nil {
+		return nil, err
+	}
+	b := w.bulk
+	w.bulk, w.batch = nil, w.g.db.NewBatch()
+	return b, nil
+}
+
+// commitBulk writes a large commit and lets it take effect with state.
+func (g *Generation) commitBulk(b *bulk, state State) error {
+	err := b.write()
+	if err == nil {
+		err = g.applyState(state, b.ingest)
+	}
+	return errors.Join(err, b.end())
+}
+
+// applyState lets apply make state the generation's, with its start as it is then.
+func (g *Generation) applyState(state State, apply func(State) error) error {
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	if g.broken != nil {
+		return g.broken
+	}
+	state.Start, _ = g.Retained()
+	if err := apply(state); err != nil {
+		return err
+	}
+	g.setState(state)
+	return nil
+}
+
 // Sync makes every commit so far durable.
 func (w *Writer) Sync() error {
-	if w.err == nil {
+	if w.Settle() == nil {
 		w.err = classify("sync "+w.g.path, w.g.db.LogData(nil, pebble.Sync))
 	}
 	return w.err
 }
 
-// Close drops what was not committed.
+// Close drops what was not committed. A commit under way is waited for; its
+// error is returned if nobody was told yet.
 func (w *Writer) Close() error {
-	var err error
+	told := w.err
+	err := w.Settle()
+	if err != nil && err == told { //nolint:errorlint // the very same
+		err = nil
+	}
 	if w.batch != nil {
-		err = w.batch.Close()
+		err = errors.Join(err, w.batch.Close())
 	}
 	if w.bulk != nil {
-		err = errors.Join(err, w.bulk.abort())
+		err = errors.Join(err, w.bulk.end())
 	}
 	w.batch, w.bulk = nil, nil
 	if w.err == nil {
