@@ -14,6 +14,7 @@
 package database
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,9 @@ type Options struct {
 	Epoch uint64
 	// CacheBytes is the memory for the storage engine's cache; 0: store.DefaultCacheBytes.
 	CacheBytes int64
+	// LoadOperations is how many operations a Load holds in memory before it
+	// writes them; fewer if they are large. 0: 262144.
+	LoadOperations int
 	// Space is asked before every write; nil: there is room for everything. A
 	// write it refuses fails with a *space.LowError and changes nothing.
 	Space *space.Guard
@@ -86,6 +90,9 @@ type DB struct {
 	codec operation.Codec
 	space *space.Guard
 	log   *slog.Logger
+
+	loadOperations int // Options.LoadOperations
+
 	users atomic.Int64 // open generations, and the database itself: the directory is held for them
 
 	// write is held by whoever changes the database: Apply for one batch, a
@@ -199,7 +206,7 @@ func Open(dir string, o Options) (*DB, error) {
 }
 
 func openDB(dir string, o Options) (*DB, error) {
-	db := &DB{codec: o.Codec, space: o.Space, log: o.Logger, changed: make(chan struct{}), damaged: make(chan struct{}, 1)}
+	db := &DB{codec: o.Codec, space: o.Space, log: o.Logger, loadOperations: cmp.Or(o.LoadOperations, loadOperations), changed: make(chan struct{}), damaged: make(chan struct{}, 1)}
 	d, err := store.OpenDir(dir, store.Options{
 		Identity:   store.Identity{Database: o.Codec.String(), OpSize: o.Codec.Size()},
 		FS:         o.FS,

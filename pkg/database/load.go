@@ -70,7 +70,8 @@ type Load struct {
 }
 
 // Limits of what a load holds in memory before it flushes by itself: the
-// index entries and tiles of about a quarter of a million fixed operations.
+// index entries and tiles of about a quarter of a million fixed operations. As
+// much again is on its way to the disk.
 const (
 	loadBytes      = 24 << 20
 	loadOperations = 256 << 10
@@ -230,7 +231,7 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 	if err := l.w.appendSpan(span, run, 0); err != nil {
 		return l.fail(err)
 	}
-	if l.w.w.PendingBytes() >= loadBytes || l.w.w.Pending() >= loadOperations {
+	if l.w.w.PendingBytes() >= loadBytes || l.w.w.Pending() >= l.d.loadOperations {
 		return l.flushLater()
 	}
 	return nil

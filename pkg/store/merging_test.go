@@ -87,6 +87,57 @@ func TestClosingEndsMergesUnderWay(t *testing.T) {
 	l.verify()
 }
 
+func TestMergingIsPutOffUntilALoadIsDone(t *testing.T) {
+	d := openDir(t, MemFS(), fixedIdentity)
+	defer d.Close()
+	l := newLog(t, d, fixedIdentity)
+	defer l.close()
+	l.g.tidier.closed = true
+	l.g.HoldMerges(true)
+	merges := func() int64 { return l.g.Metrics().Compact.Count }
+	for range 12 {
+		l.append(512, bulkOperations)
+		l.later()
+	}
+	if err := l.w.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	if n, depth := merges(), l.g.Metrics().ReadAmp(); n > 0 || depth < 10 {
+		t.Fatalf("%d merges, %d layers while they are put off", n, depth)
+	}
+	l.g.HoldMerges(false)
+	l.append(512, bulkOperations)
+	l.commit(true)
+	for end := time.Now().Add(20 * time.Second); l.g.Metrics().ReadAmp() > 4; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d layers stay, %d merges", l.g.Metrics().ReadAmp(), merges())
+		}
+	}
+	l.verify()
+}
+
+func TestMergingIsNotPutOffForEver(t *testing.T) {
+	d := openDir(t, MemFS(), fixedIdentity)
+	defer d.Close()
+	l := newLog(t, d, fixedIdentity)
+	defer l.close()
+	l.g.tidier.closed = true
+	l.g.HoldMerges(true)
+	for range 2*heldLayers + 2 {
+		l.append(300, bulkOperations)
+		l.later()
+	}
+	if err := l.w.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); l.g.Metrics().ReadAmp() > 2*heldLayers; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d layers", l.g.Metrics().ReadAmp())
+		}
+	}
+	l.verify()
+}
+
 func TestMergingBeginsWhenTheGenerationIsOpen(t *testing.T) {
 	d := openDir(t, MemFS(), fixedIdentity)
 	defer d.Close()

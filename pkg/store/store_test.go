@@ -127,6 +127,15 @@ func (l *log) commit(publish bool) {
 	}
 }
 
+// later is a commit without publishing that is not waited for.
+func (l *log) later() {
+	l.t.Helper()
+	l.s.Stored = l.w.Next()
+	if err := l.w.CommitLater(l.s); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 func newLog(t testing.TB, d *Dir, id Identity) *log {
 	t.Helper()
 	g, err := d.CreateGeneration(0, nil)
@@ -246,6 +255,10 @@ func TestWriterReadsBackWhateverWayItTook(t *testing.T) {
 				switch n := 1 + rng.IntN(120); {
 				case i%10 == 9: // a large commit, known from the beginning
 					l.append(n, bulkOperations)
+				case i%10 == 7: // one that is written beside the next
+					l.append(n, bulkOperations)
+					l.later()
+					l.append(600, bulkOperations)
 				case i%10 == 5: // one that becomes large on the way
 					l.append(n, 0)
 					l.append(600, bulkOperations)

@@ -24,6 +24,7 @@ type kind struct {
 
 	batches []database.Batch
 	ledger  *ledger
+	load    int // operations a load holds in memory; 0: the default
 
 	// prepare brings the disk to where the write begins, and returns the number
 	// of the state that is acknowledged then; nil: an empty disk, -1.

@@ -55,9 +55,12 @@ func coldSync(t testing.TB) *kind {
 	})
 }
 
-// coldBulkSync goes around the log.
+// coldBulkSync goes around the log, in several commits that are written
+// beside what comes in.
 func coldBulkSync(t testing.TB) *kind {
-	return replica(t, &kind{name: "cold sync in bulk", batches: batches(anyFixed, 7, 40_000, 15_000, 2_000, 100), syncs: 15, costly: true}, 3, straight)
+	return replica(t, &kind{
+		name: "cold sync in bulk", batches: batches(anyFixed, 7, 40_000, 15_000, 2_000, 100), load: 17_000, syncs: 30, costly: true,
+	}, 3, straight)
 }
 
 // catchUp extends the generation in use.
