@@ -78,10 +78,30 @@ func (g *Generation) frozen() (path string, release func() error, err error) {
 	if err := remove(); err != nil {
 		return "", nil, err
 	}
+	if err := g.touch(); err != nil {
+		return "", nil, err
+	}
 	if err := g.db.Checkpoint(path, pebble.WithFlushedWAL()); err != nil {
-		return "", nil, errors.Join(classify("checkpoint "+g.path, err), remove())
+		return "", nil, errors.Join(classify("checkpoint "+path, err), remove())
 	}
 	return path, remove, nil
+}
+
+// touch makes pebble write its manifest: the state record is set to what it is,
+// and written out. Where nothing was written out since pebble was opened, as
+// after a crash that left no log to replay, it has no manifest of its own yet, and a
+// checkpoint would hold an empty one.
+func (g *Generation) touch() error {
+	g.commit.Lock()
+	err := g.broken
+	if err == nil {
+		err = g.db.Set(stateKey, g.State().encode(), pebble.NoSync)
+	}
+	g.commit.Unlock()
+	if err == nil {
+		err = g.db.Flush()
+	}
+	return classify("write out "+g.path, err)
 }
 
 // stateAt reads the state of a generation that nobody has open.

@@ -30,13 +30,19 @@ const (
 
 // target is a storage directory in the making. It lies under another name until
 // it is complete: beside its place, or, where the place is an empty directory,
-// which may be a mounted volume, within.
+// which may be a mounted volume, within. There the names in it move up one by one,
+// CURRENT last: without it nothing counts.
+//
+// What is left of an attempt is known by its lock file, which is durable before
+// anything else is there, and goes after everything else: so whatever a crash
+// leaves can be cleared away by the next attempt.
 type target struct {
-	fs     FS
-	path   string
-	temp   string
-	within bool
-	lock   io.Closer
+	fs        FS
+	path      string
+	temp      string
+	within    bool
+	lock      io.Closer
+	published bool // everything is in its place, durable or not
 }
 
 // newTarget begins a directory at path, which must be missing or empty. What an
@@ -48,20 +54,16 @@ func newTarget(fs FS, path string) (*target, error) {
 		if !info.IsDir() {
 			return nil, &TargetError{path, "exists and is no directory"}
 		}
-		names, err := fs.List(path)
-		if err != nil {
+		t.within, t.temp = true, fs.PathJoin(path, unfinishedName)
+		if err := t.checkEmpty(); err != nil {
 			return nil, err
 		}
-		for _, name := range names {
-			if name != "lost+found" && name != unfinishedName {
-				return nil, &TargetError{path, fmt.Sprintf("is not empty: it holds %q; a new or empty directory expected", name)}
-			}
-		}
-		t.within, t.temp = true, fs.PathJoin(path, unfinishedName)
 	} else if !isNotExist(err) {
 		return nil, err
-	} else if parent, err := fs.Stat(fs.PathDir(path)); err != nil || !parent.IsDir() {
+	} else if parent, err := fs.Stat(fs.PathDir(path)); isNotExist(err) || err == nil && !parent.IsDir() {
 		return nil, &TargetError{path, "the directory it is to lie in does not exist"}
+	} else if err != nil {
+		return nil, err
 	}
 	if err := t.clear(); err != nil {
 		return nil, err
@@ -73,18 +75,54 @@ func newTarget(fs FS, path string) (*target, error) {
 	if t.lock, err = t.acquire(); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(syncDir(fs, t.temp), syncDir(fs, fs.PathDir(t.temp))); err != nil {
+		return nil, errors.Join(err, t.discard())
+	}
 	return t, nil
 }
 
-// clear removes what an interrupted attempt has left, which is known by its lock
-// file: a complete directory that happens to have the name is nobody's to remove.
+// checkEmpty says whether the place holds nothing but what an interrupted attempt
+// has left.
+func (t *target) checkEmpty() error {
+	names, err := t.fs.List(t.path)
+	if err != nil {
+		return err
+	}
+	moving := slices.Contains(names, unfinishedName) && !slices.Contains(names, currentName)
+	if moving {
+		switch _, err := t.fs.Stat(t.join(makingName)); {
+		case isNotExist(err):
+			moving = false
+		case err != nil:
+			return err
+		}
+	}
+	for _, name := range names {
+		switch {
+		case name == "lost+found", name == unfinishedName, moving && !isForeign(name):
+		default:
+			return &TargetError{t.path, fmt.Sprintf("is not empty: it holds %q; a new or empty directory expected", name)}
+		}
+	}
+	return nil
+}
+
+// clear removes what an interrupted attempt has left: a complete directory that
+// happens to have the name is nobody's to remove.
 func (t *target) clear() error {
-	names, err := t.fs.List(t.temp)
+	info, err := t.fs.Stat(t.temp)
 	if isNotExist(err) {
 		return nil
 	}
-	if err != nil {
+	if err == nil && !info.IsDir() {
 		return &TargetError{t.temp, "is in the way"}
+	}
+	var names []string
+	if err == nil {
+		names, err = t.fs.List(t.temp)
+	}
+	if err != nil {
+		return err
 	}
 	if len(names) > 0 && !t.within && !slices.Contains(names, makingName) {
 		return &TargetError{t.temp, fmt.Sprintf("is in the way: it holds %q and is not what an interrupted attempt leaves", names[0])}
@@ -93,7 +131,33 @@ func (t *target) clear() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(lock.Close(), t.fs.RemoveAll(t.temp))
+	return errors.Join(t.remove(), lock.Close())
+}
+
+// remove removes everything that was made, its lock file last.
+func (t *target) remove() error {
+	var folders []string
+	if t.within {
+		folders = append(folders, t.path)
+	}
+	for _, folder := range append(folders, t.temp) {
+		names, err := t.fs.List(folder)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if name == makingName || name == unfinishedName || name == "lost+found" {
+				continue
+			}
+			if err := t.fs.RemoveAll(t.fs.PathJoin(folder, name)); err != nil {
+				return err
+			}
+		}
+		if err := syncDir(t.fs, folder); err != nil {
+			return err
+		}
+	}
+	return t.fs.RemoveAll(t.temp)
 }
 
 func (t *target) acquire() (io.Closer, error) {
@@ -109,41 +173,43 @@ func (t *target) join(name string) string { return t.fs.PathJoin(t.temp, name) }
 
 // publish gives the directory its name. Everything in it has to be durable.
 func (t *target) publish() error {
-	if err := t.unlock(); err != nil {
+	err := syncDir(t.fs, t.temp)
+	if err == nil && t.within {
+		err = t.moveUp()
+	}
+	if err != nil {
 		return err
 	}
-	if err := t.fs.Remove(t.join(makingName)); err != nil {
+	from, to, made := t.temp, t.path, makingName
+	if t.within {
+		from, to, made = t.join(currentName), t.fs.PathJoin(t.path, currentName), unfinishedName
+	}
+	if err := t.fs.Rename(from, to); err != nil {
 		return err
 	}
-	if err := syncDir(t.fs, t.temp); err != nil {
+	t.published = true
+	if err := errors.Join(syncDir(t.fs, t.fs.PathDir(to)), t.unlock()); err != nil {
 		return err
 	}
-	if !t.within {
-		if err := t.fs.Rename(t.temp, t.path); err != nil {
-			return err
-		}
-		return syncDir(t.fs, t.fs.PathDir(t.path))
-	}
+	// From here on it is complete. What opening it would remove as well goes last.
+	return errors.Join(t.fs.RemoveAll(t.fs.PathJoin(t.path, made)), syncDir(t.fs, t.path))
+}
+
+// moveUp moves everything but CURRENT to its place, durably.
+func (t *target) moveUp() error {
 	names, err := t.fs.List(t.temp)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if name == currentName {
+		if name == currentName || name == makingName {
 			continue
 		}
 		if err := t.fs.Rename(t.join(name), t.fs.PathJoin(t.path, name)); err != nil {
 			return err
 		}
 	}
-	// Without CURRENT nothing counts, so it comes last.
-	if err := syncDir(t.fs, t.path); err != nil {
-		return err
-	}
-	if err := t.fs.Rename(t.join(currentName), t.fs.PathJoin(t.path, currentName)); err != nil {
-		return err
-	}
-	return errors.Join(t.fs.RemoveAll(t.temp), syncDir(t.fs, t.path))
+	return syncDir(t.fs, t.path)
 }
 
 func (t *target) unlock() error {
@@ -154,8 +220,13 @@ func (t *target) unlock() error {
 	return lock.Close()
 }
 
-// discard removes what was made so far.
-func (t *target) discard() error { return errors.Join(t.unlock(), t.fs.RemoveAll(t.temp)) }
+// discard removes what was made so far, unless it is in its place already.
+func (t *target) discard() error {
+	if t.published {
+		return t.unlock()
+	}
+	return errors.Join(t.remove(), t.unlock())
+}
 
 // outside says whether path lies neither at dir nor below it.
 func outside(fs FS, dir, path string) bool {

@@ -34,6 +34,7 @@ type clone struct {
 	disk         *storetest.Disk
 	acked, limit int
 	retained     uint64 // the log does not begin before
+	backed       bool   // there is a complete backup
 	where        string
 }
 
@@ -110,7 +111,7 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 		seed := rng.Uint64()
 		checked++
 		clones <- clone{
-			disk: p.disk.Crash(percent, seed), acked: p.acked(), limit: p.limit(), retained: p.retained.Load(),
+			disk: p.disk.Crash(percent, seed), acked: p.acked(), limit: p.limit(), retained: p.retained.Load(), backed: p.backed.Load(),
 			where: fmt.Sprintf("after point %d, operation %d (%s %s) with %d%% of what was not synced, seed %d", points, between, o.Kind, o.Path, percent, seed),
 		}
 	}
@@ -156,7 +157,17 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 // state that was acknowledged or the next one, to be right, and to go on.
 func (k *kind) survives(c clone) error {
 	p := newProcess(k, c.disk, c.acked)
-	if err := inspect(c.disk); err != nil && !(c.acked < 0 && errors.Is(err, store.ErrNotFound)) {
+	if k.again != nil {
+		if err := k.again(p); err != nil {
+			return fmt.Errorf("cannot be done again: %w", err)
+		}
+	}
+	if c.backed {
+		if _, err := c.disk.FS().Stat(backupDir); err != nil {
+			return fmt.Errorf("the backup is gone: %w", err)
+		}
+	}
+	if err := inspect(c.disk, dir); err != nil && !(c.acked < 0 && errors.Is(err, store.ErrNotFound)) {
 		return err
 	}
 	if err := p.open(); err != nil {
@@ -176,17 +187,17 @@ func (k *kind) survives(c clone) error {
 	if err := errors.Join(k.shows(p, k.ledger.last()), p.close()); err != nil {
 		return err
 	}
-	return inspect(c.disk)
+	return inspect(c.disk, dir)
 }
 
-// inspect has fsck recompute everything from the operations.
-func inspect(d *storetest.Disk) error {
-	r, err := fsck.Check(context.Background(), dir, fsck.Options{FS: d.FS(), Workers: 1, CacheBytes: 1 << 20})
+// inspect has fsck recompute everything in a storage directory from the operations.
+func inspect(d *storetest.Disk, path string) error {
+	r, err := fsck.Check(context.Background(), path, fsck.Options{FS: d.FS(), Workers: 1, CacheBytes: 1 << 20})
 	if err == nil && !r.Clean() {
 		err = fmt.Errorf("%v", r.Findings)
 	}
 	if err != nil {
-		return fmt.Errorf("fsck: %w", err)
+		return fmt.Errorf("fsck of %s: %w", path, err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/proofsync/proofsync/pkg/database"
@@ -34,6 +35,9 @@ type kind struct {
 	// ahead is how many states beyond the acknowledged one a crash may leave: 1,
 	// or those that were applied without waiting for the disk.
 	ahead int
+	// again is what is repeated after a restart before the directory is opened, as
+	// it is what makes it; nil: nothing.
+	again func(p *process) error
 	// goOn is what is done after a restart, up to the last state of the ledger.
 	goOn func(p *process) error
 	// source is complete, for replicas that go on.
@@ -41,6 +45,11 @@ type kind struct {
 
 	syncs  int  // points there have to be, or the test does not see them
 	costly bool // fewer clones where not everything is checked
+	small  bool // every operation fails once, also where not everything is checked
+
+	prepared sync.Mutex
+	disk     *storetest.Disk // of prepare, never used itself
+	acked    int
 }
 
 // start makes a process on a disk where the write begins.
@@ -48,11 +57,16 @@ func (k *kind) start() (*process, error) {
 	if k.prepare == nil {
 		return newProcess(k, storetest.NewDisk(), -1), nil
 	}
-	disk, acked, err := k.prepare()
-	if err != nil {
-		return nil, fmt.Errorf("prepare: %w", err)
+	k.prepared.Lock()
+	defer k.prepared.Unlock()
+	if k.disk == nil {
+		disk, acked, err := k.prepare()
+		if err != nil {
+			return nil, fmt.Errorf("prepare: %w", err)
+		}
+		k.disk, k.acked = disk, acked
 	}
-	return newProcess(k, disk, acked), nil
+	return newProcess(k, k.disk.Crash(100, 0), k.acked), nil
 }
 
 // opened runs fn between open and close.
@@ -67,6 +81,7 @@ func opened(p *process, fn func() error) error {
 var kinds = []func(testing.TB) *kind{
 	creation, initial, commits(anyFixed), commits(immutableVariable), bulk, imports, restart, prune,
 	coldSync, coldBulkSync, catchUp, movingTarget, generationSwitch, abandonedTarget,
+	backup, restore("restore", false), restore("restore to a volume", true),
 }
 
 // writer completes a kind that applies batches: its ledger, and how to go on.
@@ -89,7 +104,7 @@ func writer(t testing.TB, k *kind) *kind {
 // creation makes a directory and the first commit.
 func creation(t testing.TB) *kind {
 	return writer(t, &kind{
-		name: "first creation", codec: anyFixed, batches: batches(anyFixed, 1, 20, 5), syncs: 10,
+		name: "first creation", codec: anyFixed, batches: batches(anyFixed, 1, 20, 5), syncs: 10, small: true,
 		run: func(p *process) error { return opened(p, func() error { return nil }) },
 	})
 }
@@ -130,7 +145,7 @@ func bulk(t testing.TB) *kind {
 
 // prune forgets the beginning of the log, between commits.
 func prune(t testing.TB) *kind {
-	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 20}
+	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 20, small: true}
 	k.prepare = func() (*storetest.Disk, int, error) {
 		p := newProcess(k, storetest.NewDisk(), -1)
 		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, false) })
@@ -194,7 +209,7 @@ func restart(t testing.TB) *kind {
 
 // imports reads a file into the database.
 func imports(t testing.TB) *kind {
-	k := &kind{name: "import", codec: anyFixed, ahead: 1, syncs: 10}
+	k := &kind{name: "import", codec: anyFixed, ahead: 1, syncs: 10, small: true}
 	var lines []byte
 	for i := range 300 {
 		lines = fmt.Appendf(lines, `{"key_base64":%q,"value":"%d"}`+"\n", base64.StdEncoding.EncodeToString(make([]byte, 1+i%280)), i)

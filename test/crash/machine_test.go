@@ -186,7 +186,7 @@ func TestAServerAndItsReplicasAreTheModel(t *testing.T) {
 		for _, p := range m.all() {
 			must(t, p.close())
 			if p == m.server || m.shown[p] > 0 {
-				must(t, inspect(p.disk))
+				must(t, inspect(p.disk, dir))
 			}
 		}
 	})

@@ -41,6 +41,7 @@ type process struct {
 
 	high     atomic.Int64  // newest acknowledged state that was seen
 	retained atomic.Uint64 // where the log was made to begin
+	backed   atomic.Bool   // a backup was reported to be complete
 }
 
 func newProcess(k *kind, disk *storetest.Disk, acked int) *process {

@@ -65,7 +65,7 @@ func coldBulkSync(t testing.TB) *kind {
 
 // catchUp extends the generation in use.
 func catchUp(t testing.TB) *kind {
-	k := &kind{name: "catch-up", batches: history(), syncs: 5}
+	k := &kind{name: "catch-up", batches: history(), syncs: 5, small: true}
 	k.prepare = synced(k, 12)
 	return replica(t, k, 14, straight)
 }
@@ -94,7 +94,7 @@ func movingTarget(t testing.TB) *kind {
 // generationSwitch follows a source whose floor moved past the replica, which
 // replaces its generation by another.
 func generationSwitch(t testing.TB) *kind {
-	k := &kind{name: "generation switch", batches: history(), syncs: 15}
+	k := &kind{name: "generation switch", batches: history(), syncs: 15, small: true}
 	k.prepare = synced(k, 2)
 	return replica(t, k, len(k.batches), straight)
 }
