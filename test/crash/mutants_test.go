@@ -12,13 +12,14 @@ import (
 // mutant is the store with one mistake.
 type mutant struct {
 	name      string
-	file      string // of pkg/store
+	file      string // of pkg/store, or relative to it
 	old, with string // occurs once
 	run       string // tests that have to turn red
 }
 
 const (
 	powerCuts = "^TestNothingIsLostByAPowerCut$/"
+	switches  = "^TestAGenerationIsNotRemovedBeforeAnotherIsInUse$"
 	failures  = "^TestAFailingDiskIsReportedAndNothingIsLost$/"
 )
 
@@ -37,6 +38,17 @@ var mutants = []mutant{
 	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts + "initial"},
 	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts + "commit_any"},
 	{"a directory cannot be looked at and is taken for there", "current.go", "		if !isNotExist(err) {\n			return err\n		}\n", "		if !isNotExist(err) {\n			break\n		}\n", failures + "creation"},
+	{"a replaced generation goes before the new one is in use", "../database/load.go",
+		"		if err := d.dir.SetCurrent(l.g.Number()); err != nil {\n",
+		"		if d.gen != nil {\n			if err := d.dir.Remove(d.gen.Number()); err != nil {\n				return Commit{}, l.fail(err)\n			}\n		}\n		if err := d.dir.SetCurrent(l.g.Number()); err != nil {\n", switches},
+	{"an interrupted switch removes before it names", "../database/database.go",
+		"	if err := d.dir.SetCurrent(n); err != nil || old == 0 {\n		return err\n	}\n	return d.dir.Remove(old)\n",
+		"	if err := d.dir.Remove(old); err != nil {\n		return err\n	}\n	return d.dir.SetCurrent(n)\n", switches},
+	{"a repair removes before it names", "../fsck/repair.go",
+		"	if err := d.SetCurrent(g.Number()); err != nil {\n", "	if err := errors.Join(d.Remove(n), d.SetCurrent(g.Number())); err != nil {\n", switches},
+	{"the lock file of a restore is not durable", "target.go", "errors.Join(syncDir(fs, t.temp), syncDir(fs, fs.PathDir(t.temp)))", "error(nil)", powerCuts + "restore"},
+	{"a failure to copy a backup's files is ignored", "backup.go", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil {\n", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil && from == \"\" {\n", failures + "backup"},
+	{"a failure to take in tables is ignored", "bulk.go", "err = classify(\"take in \"+b.dir, err)", "err = nil", failures + "bulk"},
 	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures + "creation"},
 }
 

@@ -71,6 +71,9 @@ func NewDisk() *Disk { return &Disk{mem: vfs.NewCrashableMem()} }
 // FS is the file system as programs use it.
 func (d *Disk) FS() store.FS { return diskFS{d.mem, d} }
 
+// Unwatched is the same file system, for whoever watches to look at it.
+func (d *Disk) Unwatched() store.FS { return d.mem }
+
 // Watch sets what is called before every operation, which fails with the error
 // returned, and after every one that did not fail; nil is nothing. Both are
 // called while the disk stands still, so they may Crash it, and must not use it.
