@@ -35,7 +35,7 @@ func Client(cfg *config.Client, log *slog.Logger, extra ...fx.Option) *fx.App {
 
 func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 	return fx.Options(
-		common(&cfg.Common, cfg.MetricsPort, use{repair: cfg.OnCorruption == config.CorruptionRebuild}, log),
+		common(&cfg.Common, cfg.MetricsPort, use{repair: cfg.OnCorruption == config.CorruptionRebuild, halt: cfg.OnCorruption != config.CorruptionRebuild && !bool(cfg.Once)}, log),
 		fx.Supply(cfg),
 		fx.Provide(func() securityOptions { return clientTLS(cfg) }, newSecurity),
 		fx.Provide(func(lc fx.Lifecycle, _ *security) *webPort { return newWebPort(lc, cfg.Host, cfg.HTTPPort) }),

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/proofsync/proofsync/pkg/document"
+	"github.com/proofsync/proofsync/pkg/store"
 )
 
 // damage overwrites a part of the largest table of a storage directory, as a bad
@@ -133,8 +134,12 @@ func TestADamagedReplicaIsSetAsideAndFetchedAnew(t *testing.T) {
 	if client.lines("rebuilt: the new data continues what was damaged") != 1 {
 		t.Error("the new history was not compared with the lost one")
 	}
-	for name, want := range map[string]string{"damaged": "0", "quarantined_total": "1"} {
-		if _, body := client.get(metricsLine, "/metrics"); !strings.Contains(body, "\nproofsync_database_"+name+" "+want+"\n") {
+	says := func(name, want string) bool {
+		_, body := client.get(metricsLine, "/metrics")
+		return strings.Contains(body, "\nproofsync_database_"+name+" "+want+"\n")
+	}
+	for name, want := range map[string]string{"damaged": "0", "quarantined_total": "1", "quarantine_held": "1"} {
+		if !says(name, want) {
 			t.Errorf("proofsync_database_%s is not %s", name, want)
 		}
 	}
@@ -170,6 +175,65 @@ func TestAReplicaThatIsToHaltKeepsItsDamagedData(t *testing.T) {
 		t.Errorf("set aside: %q", q)
 	}
 	client.stop()
+}
+
+func TestAReplicaThatIsToHaltStaysWhereItCannotOpenItsData(t *testing.T) {
+	servers, port := history(t)
+	dir := t.TempDir()
+	startProcess(t, "server", "-p", port, "-d", servers, "-t", "0", "--db", "immutable")
+	args := []string{"-s", "127.0.0.1:" + port, "-d", dir, "--db", "immutable", "-i", "50ms", "-t", "50ms", "--on-corruption", "halt"}
+	client := startProcess(t, "client", args...)
+	eventually(t, "in step", func() bool { return client.state().Ready })
+	client.stop()
+	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := strings.Repeat("x", len(head))
+	writeFile(t, filepath.Join(dir, "HEAD"), bad)
+
+	client = startProcess(t, "client", args...)
+	client.notReady()
+	eventually(t, "halted", func() bool { s := client.state().Sync; return s != nil && s.Phase == document.StateDamaged })
+	if code, body := client.get(metricsLine, "/startupz"); code != http.StatusOK {
+		t.Errorf("it would be restarted: %d %s", code, body)
+	}
+	if q := quarantined(t, dir); q != nil {
+		t.Errorf("set aside: %q", q)
+	}
+	client.stop()
+	if now, err := os.ReadFile(filepath.Join(dir, "HEAD")); err != nil || string(now) != bad {
+		t.Errorf("HEAD was changed, %v", err)
+	}
+
+	// Once is a command: nobody looks at its probes.
+	once := startProcess(t, "client", append(args, "--once")...)
+	<-once.done
+	if code := once.cmd.ProcessState.ExitCode(); code != exitFailure {
+		t.Errorf("exit code %d with --once", code)
+	}
+}
+
+func TestAServerRemembersDamageAcrossARestart(t *testing.T) {
+	dir, port := history(t)
+	args := []string{"-p", port, "-d", dir, "-t", "0", "--db", "immutable"}
+	server := startProcess(t, "server", args...)
+	eventually(t, "ready", func() bool { return server.state().Ready })
+	damage(t, dir)
+	readLog(server)
+	server.notReady()
+	server.stop()
+	server = startProcess(t, "server", args...)
+	server.notReady()
+	if s := server.state(); !strings.Contains(s.Message, "proofsync fsck --repair "+dir) {
+		t.Errorf("it does not say what to do: %s", s.Message)
+	}
+	server.stop()
+	if err := store.ClearMark(nil, dir); err != nil {
+		t.Fatal(err)
+	}
+	server = startProcess(t, "server", args...)
+	eventually(t, "ready, as nobody has looked yet", func() bool { return server.state().Ready })
 }
 
 func TestADamagedServerServesWhatItCan(t *testing.T) {

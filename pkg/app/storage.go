@@ -38,6 +38,7 @@ type storage struct {
 type use struct {
 	writer bool   // the directory is made, and gets its first commit, when there is none
 	epoch  uint64 // to record; 0: as it is
+	halt   bool   // damaged data is left as it is, and the process stays to say so
 	repair bool   // damaged data is set aside, and is not a reason to fail
 	once   bool   // the process cannot begin anew: part of its input would be gone
 }
@@ -75,6 +76,9 @@ func (s *storage) start(context.Context) error {
 		Rebuild:         s.use.repair,
 		Logger:          log,
 	})
+	if errors.Is(err, store.ErrCorrupt) && s.use.halt {
+		s.DB, err = database.StandIn(dir, database.Options{Codec: c.Codec(), CacheBytes: 1 << 20, Logger: log}, fmt.Errorf("%w; %s", err, s.advice(dir)))
+	}
 	if errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%w; %s", err, s.advice(dir))
 	}

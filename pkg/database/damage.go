@@ -47,11 +47,47 @@ func (d *DB) NoteDamage(generation uint64, err error) {
 	}
 	d.damage = x
 	d.mu.Unlock()
+	if inUse {
+		d.dir.MarkDamaged(store.Mark{Generation: x.Generation, Time: x.Time, Error: err.Error()})
+	}
 	select {
 	case d.damaged <- struct{}{}:
 	default:
 	}
 	d.log.Error("stored data is damaged", "path", d.Path(), "generation", x.Generation, "readable", inUse, "error", err)
+}
+
+// recall takes over what an earlier process has found to be damaged. The database is
+// open.
+func (d *DB) recall() {
+	m := d.dir.Marked()
+	if m == nil || d.view == nil {
+		return
+	}
+	err := &store.CorruptError{Where: d.Path(), Err: fmt.Errorf("found by an earlier process, at %s: %s; "+
+		"stop this one and run proofsync fsck --repair %s, which looks at everything and forgets it if nothing is wrong any more",
+		m.Time.Format(time.RFC3339), m.Error, d.Path())}
+	d.damage = &Damage{
+		Generation: d.gen.Number(), Err: err, Time: m.Time,
+		Size: d.view.Size(), Root: d.view.Root(), Start: d.view.Start(),
+	}
+	d.damaged <- struct{}{}
+	d.log.Error("stored data is damaged", "path", d.Path(), "generation", d.gen.Number(), "readable", true, "error", err)
+}
+
+// StandIn returns an empty database, in memory, in the place of one that could not be
+// opened because of damage: nothing is readable, and nothing in dir is touched or
+// locked. It is for a replica that has to stay and say so: its Damage is known.
+func StandIn(dir string, o Options, damage error) (*DB, error) {
+	o.FS, o.CreateIfMissing, o.ReadOnly, o.Epoch, o.Rebuild = store.MemFS(), false, false, 0, false
+	db, err := Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	db.damage = &Damage{Err: damage, Time: time.Now().UTC()}
+	db.damaged <- struct{}{}
+	db.log.Error("stored data is damaged", "path", dir, "readable", false, "error", damage)
+	return db, nil
 }
 
 // Damage is what is known to be damaged; nil: nothing.

@@ -225,6 +225,7 @@ func openDB(dir string, o Options) (*DB, error) {
 	db.users.Add(1)
 	err = db.open(o.CreateIfMissing && !o.ReadOnly)
 	if err == nil {
+		db.recall()
 		err = db.raiseEpoch(o.Epoch)
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ var (
 
 var (
 	descDamaged     = prometheus.NewDesc("proofsync_database_damaged", "1 while stored data is known to be damaged.", nil, nil)
+	descSetAside    = prometheus.NewDesc("proofsync_database_quarantine_held", "Damaged databases that were set aside and still lie below quarantine in the storage directory.", nil, nil)
 	descQuarantined = prometheus.NewDesc("proofsync_database_quarantined_total", "Times that damaged data was set aside.", nil, nil)
 )
 
@@ -32,7 +33,7 @@ type collector struct{ d *DB }
 func (d *DB) Collector() prometheus.Collector { return collector{d} }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged, descEpoch, descDamaged, descQuarantined} {
+	for _, d := range []*prometheus.Desc{descSize, descFloor, descStart, descRoot, descStored, descGeneration, descStaged, descEpoch, descDamaged, descSetAside, descQuarantined} {
 		ch <- d
 	}
 	store.DescribeMetrics(ch)
@@ -52,6 +53,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descDamaged, 1)
 	} else {
 		gauge(descDamaged, 0)
+	}
+	if n, err := c.d.dir.SetAside(); err == nil {
+		gauge(descSetAside, uint64(n))
 	}
 	ch <- prometheus.MustNewConstMetric(descQuarantined, prometheus.CounterValue, float64(quarantined))
 	v, err := c.d.View()

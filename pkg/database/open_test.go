@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/proofsync/proofsync/pkg/operation"
 )
 
 // Roles of the processes of TestOpeningAfterAKill, by variable: the directory
@@ -50,6 +53,10 @@ func TestOpeningAfterAKillTakesNoTimeAndNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// It ends with this process, however that does: its standard input is closed then.
+	if _, err := writer.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,13 +92,20 @@ func TestOpeningAfterAKillTakesNoTimeAndNoMemory(t *testing.T) {
 	}
 }
 
-// fillForEver makes a log in batches of 50,000 and goes on with small commits.
+// openCodec is of the family that is filled faster; opening is the same.
+var openCodec = operation.NewCodec(operation.Immutable, operation.Fixed)
+
+// fillForEver makes a log in large batches and goes on with small commits.
 func fillForEver(t *testing.T, dir string) {
 	n, err := strconv.Atoi(os.Getenv("PROOFSYNC_OPEN_OPS"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := Open(dir, Options{Codec: anyFixed, CreateIfMissing: true})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is closed
+		os.Exit(1)
+	}()
+	db, err := Open(dir, Options{Codec: openCodec, CreateIfMissing: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +121,7 @@ func fillForEver(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-	const batch = 50_000
+	const batch = 200_000
 	for done := 0; done < n; done += batch {
 		apply(min(batch, n-done))
 	}
@@ -124,7 +138,7 @@ func fillForEver(t *testing.T, dir string) {
 // openOnce opens a directory, reads from it, and prints what that took.
 func openOnce(t *testing.T, dir string) {
 	began := time.Now()
-	db, err := Open(dir, Options{Codec: anyFixed})
+	db, err := Open(dir, Options{Codec: openCodec})
 	if err != nil {
 		t.Fatal(err)
 	}

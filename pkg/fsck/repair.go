@@ -20,11 +20,15 @@ var ErrUnrepairable = errors.New("operations or state are damaged, which cannot 
 // checks again: the report is of the second check, and says what was done.
 // Few differences are mended in place. Otherwise, and where tables cannot be
 // read, the generation is built anew beside the old one, which it replaces in
-// one step: that takes as much space again. With ErrUnrepairable, nothing was
+// one step: that takes as much space again. Where nothing is wrong afterwards, what
+// a process has remembered of damage is forgotten. With ErrUnrepairable, nothing was
 // written and the report is that of the check.
 func Repair(ctx context.Context, dir string, o Options) (*Report, error) {
 	o = o.withDefaults()
 	r, plans, err := check(ctx, dir, o)
+	if err == nil && r.Clean() {
+		err = store.ClearMark(o.FS, dir)
+	}
 	if err != nil || r.Clean() {
 		return r, err
 	}
@@ -48,7 +52,10 @@ func Repair(ctx context.Context, dir string, o Options) (*Report, error) {
 		return r, err
 	}
 	again.Repaired = done
-	return again, nil
+	if again.Clean() {
+		err = store.ClearMark(o.FS, dir)
+	}
+	return again, err
 }
 
 // errChanged: somebody else had the directory between check and repair.

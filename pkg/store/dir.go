@@ -71,6 +71,10 @@ type Dir struct {
 	headErr    error      // what is wrong with HEAD, if Options.AnyHead lets that pass
 	writing    sync.Mutex // held while head is written
 
+	mark        *Mark      // of the generation in use; nil: none
+	markWritten bool       // mark is in its file
+	marking     sync.Mutex // held while the mark is written or removed
+
 	opened openGenerations
 	failed sync.Once // see fatal
 
@@ -159,6 +163,9 @@ func (d *Dir) open() error {
 	if ok {
 		d.acked, d.written = h, h
 	}
+	if err := d.loadMark(); err != nil {
+		return err
+	}
 	if d.opts.ReadOnly {
 		return nil
 	}
@@ -245,12 +252,24 @@ func (d *Dir) Staged() (uint64, error) {
 
 // SetCurrent makes a generation the one in use, durably and atomically.
 func (d *Dir) SetCurrent(n uint64) error {
-	c := current{database: d.opts.Identity.Database, generation: n, epoch: d.Epoch()}
+	if err := d.replaceCurrent(func(c *current) { c.generation = n }); err != nil {
+		return err
+	}
+	return d.dropMark()
+}
+
+// replaceCurrent writes CURRENT anew, durably, and then believes what it says. There
+// must be one call at a time.
+func (d *Dir) replaceCurrent(change func(*current)) error {
+	d.mu.Lock()
+	c := current{database: d.opts.Identity.Database, generation: d.generation, epoch: d.epoch}
+	d.mu.Unlock()
+	change(&c)
 	if err := c.write(d.fs, d.path); err != nil {
 		return err
 	}
 	d.mu.Lock()
-	d.generation = n
+	d.generation, d.epoch = c.generation, c.epoch
 	d.mu.Unlock()
 	return nil
 }
@@ -275,14 +294,7 @@ func (d *Dir) RaiseEpoch(n uint64) error {
 	case d.opts.ReadOnly:
 		return ErrReadOnly
 	}
-	c := current{database: d.opts.Identity.Database, generation: d.Current(), epoch: n}
-	if err := c.write(d.fs, d.path); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	d.epoch = n
-	d.mu.Unlock()
-	return nil
+	return d.replaceCurrent(func(c *current) { c.epoch = n })
 }
 
 // Remove deletes a generation that nobody has open.
@@ -324,6 +336,9 @@ func (d *Dir) tick() {
 			if err := d.flushHead(); err != nil {
 				d.opts.Logger.Error("acknowledged state not recorded", "path", d.join("HEAD"), "error", err)
 			}
+			if err := d.flushMark(); err != nil {
+				d.opts.Logger.Error("damage not recorded", "path", d.join(damageName), "error", err)
+			}
 			d.opened.tick()
 		case <-d.stop:
 			return
@@ -363,7 +378,7 @@ func (d *Dir) WriteFile(folder, name string, data []byte) (string, error) {
 func (d *Dir) Close() error {
 	close(d.stop)
 	d.done.Wait()
-	err := d.flushHead()
+	err := errors.Join(d.flushHead(), d.flushMark())
 	if d.head != nil {
 		err = errors.Join(err, d.head.f.Close())
 	}
@@ -381,13 +396,13 @@ func (d *Dir) unlock() error {
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == checkpointName || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
+	ours := generation || name == "LOCK" || name == "HEAD" || name == checkpointName || name == damageName || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
 	return !ours
 }
 
 // isLeftover says whether only a crash leaves a file or folder of this name.
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp" || name == checkpointName+".tmp"
+	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp" || name == checkpointName+".tmp" || name == damageName+".tmp"
 }
 
 func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

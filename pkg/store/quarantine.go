@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,8 @@ const quarantineName = "quarantine"
 
 // evidenceSuffix ends the name of the file that says why something was set aside.
 const evidenceSuffix = ".json"
+
+func isEvidence(name string) bool { return strings.HasSuffix(name, evidenceSuffix) }
 
 // quarantined is the name under which something is set aside now.
 func quarantined(name string) string {
