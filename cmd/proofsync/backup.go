@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -70,10 +71,21 @@ func backup(cmd *cobra.Command, dir, to string, progress func(done, total int64)
 	}
 	if s != nil {
 		b, err := s.Backup(cmd.Context(), to, progress)
-		return b, errors.Join(s.explain(err), s.stop())
+		return b, errors.Join(tooOld(s.explain(err), dir), s.stop())
 	}
 	b, err := backupOf(cmd.Context(), db, to, progress)
 	return b, errors.Join(err, db.Close())
+}
+
+// tooOld says what to do where the process that holds a directory does not know
+// what was asked of its socket.
+func tooOld(err error, dir string) error {
+	problem, ok := errors.AsType[*document.Problem](err)
+	status, other := errors.AsType[*remote.StatusError](err)
+	if ok && problem.Status == http.StatusNotFound || other && status.Status == http.StatusNotFound {
+		return fmt.Errorf("%w: the process that holds %s is an older version, which makes no backups: start it with this one, or stop it and try again", err, dir)
+	}
+	return err
 }
 
 func backupOf(ctx context.Context, db *database.DB, to string, progress func(done, total int64)) (*document.Backup, error) {

@@ -8,12 +8,8 @@ import (
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
-// slotOperations is how many operations are pruned together: no bundle and no
-// tile of the lowest level crosses a multiple of it.
-const slotOperations = 256
-
 // PruneTo rounds a location down to one that a log can be retained from.
-func PruneTo(loc uint64) uint64 { return loc &^ (slotOperations - 1) }
+func PruneTo(loc uint64) uint64 { return loc &^ (store.SlotOperations - 1) }
 
 // PruneState says what pruning has left to do, in the generation in use.
 type PruneState struct {

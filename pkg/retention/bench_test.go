@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,13 +69,22 @@ func used(tb testing.TB, dir string) (n int64) {
 
 // commits makes small synced commits until stop is closed, and returns how
 // long each took, sorted.
-func commits(tb testing.TB, db *database.DB, stop <-chan struct{}) (took []time.Duration) {
+func commits(tb testing.TB, db *database.DB, stop <-chan struct{}) []time.Duration {
+	tb.Helper()
+	took := commitsBy(tb, db, stop, func() int { return 0 })
+	return took[0]
+}
+
+// commitsBy tells apart commits by what kind was when they began and ended; one
+// that saw two kinds is of the larger.
+func commitsBy(tb testing.TB, db *database.DB, stop <-chan struct{}, kind func() int) (took [2][]time.Duration) {
 	tb.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for {
 		select {
 		case <-stop:
-			slices.Sort(took)
+			slices.Sort(took[0])
+			slices.Sort(took[1])
 			return took
 		default:
 		}
@@ -86,11 +96,12 @@ func commits(tb testing.TB, db *database.DB, stop <-chan struct{}) (took []time.
 			}
 			b.Writes = append(b.Writes, database.Write{Key: kv[:32], Value: kv[32:]})
 		}
-		began := time.Now()
+		began, k := time.Now(), kind()
 		if _, err := db.Apply(context.Background(), b); err != nil {
 			tb.Fatal(err)
 		}
-		took = append(took, time.Since(began))
+		k = max(k, kind())
+		took[k] = append(took[k], time.Since(began))
 		time.Sleep(2 * time.Millisecond) // a writer, not a flood
 	}
 }
@@ -99,8 +110,33 @@ func quantile(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
 }
 
+// turn is how long inTurns prunes, and how long it does not.
+const turn = time.Second
+
+// inTurns prunes all there is to prune, with pauses as long, and returns how long it
+// was at it. What the disk does by itself is the same in both.
+func inTurns(l *Loop, pruning *atomic.Bool) (took time.Duration, err error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), turn)
+		began := time.Now()
+		pruning.Store(true)
+		err := l.Tick(ctx)
+		pruning.Store(false)
+		took += time.Since(began)
+		cancel()
+		if err != nil {
+			return took, err
+		}
+		if s, err := l.db.Pruning(); err != nil || s.Done() {
+			return took, err
+		}
+		time.Sleep(turn)
+	}
+}
+
 // BenchmarkCommitsDuringPruning prunes most of a large log while small commits
-// are made: how long they take, before and meanwhile, and what is left on disk.
+// are made: how long they take before, while it prunes and in the pauses between,
+// and what is left on disk.
 // PROOFSYNC_PRUNE_OPS is how many operations go; 200,000 without it.
 func BenchmarkCommitsDuringPruning(b *testing.B) {
 	n, err := strconv.Atoi(os.Getenv("PROOFSYNC_PRUNE_OPS"))
@@ -119,20 +155,31 @@ func BenchmarkCommitsDuringPruning(b *testing.B) {
 		disk := used(b, dir)
 		l := New(db, Options{Policy: Policy{operations: 1}})
 		done := make(chan struct{})
-		began := time.Now()
 		var failed error
+		var pruning atomic.Bool
+		var took time.Duration
 		go func() {
 			defer close(done)
-			failed = l.Tick(context.Background())
+			took, failed = inTurns(l, &pruning)
 		}()
-		meanwhile := commits(b, db, done)
-		took := time.Since(began)
+		meanwhile := commitsBy(b, db, done, func() int {
+			if pruning.Load() {
+				return 1
+			}
+			return 0
+		})
 		if failed != nil {
 			b.Fatal(failed)
 		}
-		b.ReportMetric(quantile(meanwhile, 0.5), "ms-p50")
-		b.ReportMetric(quantile(meanwhile, 0.99), "ms-p99")
-		b.ReportMetric(quantile(meanwhile, 1), "ms-max")
+		without, with := quantile(meanwhile[0], 0.99), quantile(meanwhile[1], 0.99)
+		b.ReportMetric(quantile(meanwhile[0], 0.5), "ms-p50-between")
+		b.ReportMetric(quantile(meanwhile[1], 0.5), "ms-p50")
+		b.ReportMetric(without, "ms-p99-between")
+		b.ReportMetric(with, "ms-p99")
+		b.ReportMetric(with-without, "ms-p99-more")
+		b.ReportMetric(with/without, "p99-ratio")
+		b.ReportMetric(quantile(meanwhile[1], 1), "ms-max")
+		b.ReportMetric(float64(len(meanwhile[1])), "commits")
 		b.ReportMetric(float64(n)/took.Seconds(), "pruned/s")
 		b.ReportMetric(float64(disk)/1e6, "MB-before")
 		b.ReportMetric(float64(used(b, dir))/1e6, "MB-pruned")

@@ -102,7 +102,7 @@ func (g *Guard) Suspend(bytes uint64) *LowError {
 	defer g.mu.Unlock()
 	g.suspended = true
 	g.measure()
-	return &LowError{Free: g.usage.Free, Want: g.floor + g.floor/resumeAbove + bytes, Floor: g.floor, step: bytes, guard: g}
+	return &LowError{Free: g.usage.Free, Want: g.least(true) + bytes, Floor: g.floor, step: bytes, guard: g}
 }
 
 // fits is Need for those that wait for a suspended guard's room.
@@ -133,11 +133,7 @@ func (g *Guard) need(bytes uint64) error {
 		g.low = true
 		g.say()
 	}
-	want := g.floor
-	if g.low {
-		want += g.floor / resumeAbove
-	}
-	return &LowError{Free: free, Want: want + bytes, Floor: g.floor, step: bytes, guard: g}
+	return &LowError{Free: free, Want: g.least(g.low) + bytes, Floor: g.floor, step: bytes, guard: g}
 }
 
 // measure looks at the volume; g.mu is held.
@@ -176,12 +172,18 @@ func (g *Guard) say() {
 		"path", g.o.Path, "free", Bytes(g.usage.Free), "floor", Bytes(g.floor), "paused_for", time.Since(g.since).Round(time.Second))
 }
 
+// least is what has to stay free: the floor, and where writing has stopped some more
+// before it goes on. g.mu is held.
+func (g *Guard) least(stopped bool) uint64 {
+	if stopped {
+		return g.floor + g.floor/resumeAbove
+	}
+	return g.floor
+}
+
 // want is how much has to be free before everything goes on; g.mu is held.
 func (g *Guard) want() uint64 {
-	want := g.floor
-	if g.low {
-		want += g.floor / resumeAbove
-	}
+	want := g.least(g.low)
 	for e := range g.waiting {
 		want = max(want, e.Want)
 	}

@@ -113,10 +113,7 @@ func (g *Generation) Operation(dst []byte, loc uint64) ([]byte, error) {
 }
 
 func (g *Generation) bundleIterator() (*pebble.Iterator, error) {
-	it, err := g.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{spaceBundle},
-		UpperBound: []byte{spaceBundle + 1},
-	})
+	it, err := g.db.NewIter(within(spaceBundle))
 	return it, classify("read operations", err)
 }
 
@@ -166,7 +163,7 @@ func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64) bool {
 	}
 	// Seeking forward is cheaper, and a closed bundle holds its whole slot.
 	// Only in the last slot there are fragments to skip.
-	slot := loc &^ (slotOperations - 1)
+	slot := loc &^ (SlotOperations - 1)
 	if !it.SeekGE(bundleKey(buf[:0], slot)) || len(it.Key()) != 9 {
 		return it.Valid()
 	}

@@ -50,7 +50,7 @@ func (g *Generation) CheckBundles(start, end uint64, visit func(b *Bundle, i, j 
 		// What follows may be readable. A bundle begins at every slot at least.
 		tried = max(tried, w.at)
 		for it.Error() != nil && !ok && tried < end {
-			tried = (tried | (slotOperations - 1)) + 1
+			tried = (tried | (SlotOperations - 1)) + 1
 			ok = it.SeekGE(bundleKey(nil, tried))
 		}
 		if !ok {
@@ -122,7 +122,7 @@ func (w *bundleCheck) record() error {
 	case b.End() <= w.at:
 		return nil // the walk began with a bundle too many
 	}
-	if last := b.End() - 1; b.First&^(slotOperations-1) != last&^(slotOperations-1) {
+	if last := b.End() - 1; b.First&^(SlotOperations-1) != last&^(SlotOperations-1) {
 		if err := w.layout("reaches over a multiple of 256"); err != nil {
 			return err
 		}

@@ -48,10 +48,7 @@ type IndexFault struct {
 // CheckIndex hands every entry of the index to visit, in order, and every
 // place that is none to fault. Errors of the functions end the walk.
 func (g *Generation) CheckIndex(ctx context.Context, visit func(*IndexRecord) error, fault func(IndexFault) error) error {
-	it, err := g.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{spaceIndex},
-		UpperBound: []byte{spaceIndex + 1},
-	})
+	it, err := g.db.NewIter(within(spaceIndex))
 	if err != nil {
 		return classify("read index", err)
 	}

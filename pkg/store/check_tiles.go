@@ -28,10 +28,7 @@ type TileCursor struct {
 // Records that are passed because nobody asked for them go to extra: the key,
 // which the callee may keep, and the tile's index.
 func (g *Generation) Tiles(level uint8, extra func(key []byte, index uint64)) (*TileCursor, error) {
-	it, err := g.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{spaceTile, level},
-		UpperBound: []byte{spaceTile, level + 1},
-	})
+	it, err := g.db.NewIter(within(spaceTile, level))
 	if err != nil {
 		return nil, classify("read tiles", err)
 	}

@@ -31,7 +31,7 @@ func (r *Reader) moveTo(loc uint64, held bool) error {
 	if held && loc >= b.End() {
 		// The next bundle is often the one; where operations vary in length
 		// nothing else is as cheap.
-		if near := loc-b.End() < slotOperations; near && it.Next() {
+		if near := loc-b.End() < SlotOperations; near && it.Next() {
 			if ok, err := r.decodeAt(it, loc); ok || err != nil {
 				return err
 			}

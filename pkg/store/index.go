@@ -24,10 +24,7 @@ func (g *Generation) Index() (*Index, error) {
 }
 
 func (x *Index) open() (err error) {
-	x.it, err = x.g.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{spaceIndex},
-		UpperBound: []byte{spaceIndex + 1},
-	})
+	x.it, err = x.g.db.NewIter(within(spaceIndex))
 	return classify("read index", err)
 }
 

@@ -3,6 +3,9 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
@@ -24,6 +27,14 @@ var (
 	// unprunedKey names the location from which on things may still exist.
 	unprunedKey = []byte{spaceState, 'u'}
 )
+
+// within bounds an iterator to the keys that begin with prefix, whose last byte is
+// below 0xff.
+func within(prefix ...byte) *pebble.IterOptions {
+	end := slices.Clone(prefix)
+	end[len(end)-1]++
+	return &pebble.IterOptions{LowerBound: prefix, UpperBound: end}
+}
 
 func bundleKey(dst []byte, loc uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, spaceBundle), loc)

@@ -84,10 +84,7 @@ func (b *bulk) writeNotes() error {
 // Notes calls fn with every note in bytewise order of keys until fn returns
 // false. The slices are valid during the call only.
 func (g *Generation) Notes(fn func(key, value []byte) bool) error {
-	it, err := g.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{spaceNote},
-		UpperBound: []byte{spaceNote + 1},
-	})
+	it, err := g.db.NewIter(within(spaceNote))
 	if err != nil {
 		return classify("read notes", err)
 	}

@@ -58,8 +58,8 @@ func (g *Generation) Retain(start uint64, pins []mmr.Digest) error {
 	switch {
 	case g.broken != nil:
 		return g.broken
-	case start < s.Start || start > s.Floor || start%slotOperations != 0:
-		return fmt.Errorf("retain from %d: a multiple of %d in [%d, %d] expected", start, slotOperations, s.Start, s.Floor)
+	case start < s.Start || start > s.Floor || start%SlotOperations != 0:
+		return fmt.Errorf("retain from %d: a multiple of %d in [%d, %d] expected", start, SlotOperations, s.Start, s.Floor)
 	case len(pins) != len(mmr.Peaks(start)):
 		return fmt.Errorf("retain from %d: %d pinned nodes, the location has %d", start, len(pins), len(mmr.Peaks(start)))
 	case start == s.Start:

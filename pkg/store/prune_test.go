@@ -2,8 +2,10 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
@@ -91,7 +93,7 @@ func TestPruningLeavesExactlyWhatIsRetained(t *testing.T) {
 				for l.g.Unpruned() < start {
 					from := l.g.Unpruned()
 					next, err := l.g.PruneStep(start, keyOfTest(id))
-					if err != nil || next <= from || next-from > pruneOperations+slotOperations {
+					if err != nil || next <= from || next-from > pruneOperations+SlotOperations {
 						t.Fatalf("step from %d to %d: %v", from, next, err)
 					}
 					if steps++; steps%8 == 0 { // goes on after a clean stop
@@ -167,4 +169,46 @@ func TestWhatIsAboveTheFloorCannotBePruned(t *testing.T) {
 	}
 	g.Close()
 	d.Close()
+}
+
+// A step of pruning has no lock that a commit needs: while it reads what it is to
+// delete, commits are made, as many as there are.
+func TestCommitsAreNotDelayedByAStepOfPruning(t *testing.T) {
+	d := openDir(t, MemFS(), fixedIdentity)
+	defer d.Close()
+	l := newLog(t, d, fixedIdentity)
+	l.append(8192, 0)
+	l.s.Floor = 8000
+	l.commit(true)
+	l.retain(4096)
+	inStep, committed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(committed)
+		<-inStep
+		for range 20 {
+			l.append(10, 0)
+			l.commit(true)
+		}
+	}()
+	keyOf, first := keyOfTest(fixedIdentity), true
+	next, err := l.g.PruneStep(4096, func(op []byte) ([]byte, bool, error) {
+		if first {
+			first = false
+			close(inStep)
+			select {
+			case <-committed:
+			case <-time.After(20 * time.Second):
+				return nil, false, errors.New("commits wait for a step to end")
+			}
+		}
+		return keyOf(op)
+	})
+	if err != nil || next == 0 {
+		t.Fatalf("step to %d: %v", next, err)
+	}
+	<-committed
+	if s := l.g.State(); s.Stored != 8192+200 {
+		t.Errorf("after the commits: %+v", s)
+	}
+	l.close()
 }

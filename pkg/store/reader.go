@@ -130,10 +130,7 @@ func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
 		return t, nil
 	}
 	if r.tiles == nil {
-		it, err := r.g.db.NewIter(&pebble.IterOptions{
-			LowerBound: []byte{spaceTile},
-			UpperBound: []byte{spaceTile + 1},
-		})
+		it, err := r.g.db.NewIter(within(spaceTile))
 		if err != nil {
 			return nil, classify("read tile", err)
 		}

@@ -26,7 +26,7 @@ func read(t testing.TB, r *Reader, id Identity, size uint64) {
 	if err != nil || !bytes.Equal(op, testOp(id, size-1)) {
 		t.Fatalf("last operation: %x %v", op, err)
 	}
-	if _, err := r.Tile(mmr.TileID{}); size >= slotOperations && err != nil {
+	if _, err := r.Tile(mmr.TileID{}); size >= SlotOperations && err != nil {
 		t.Fatal(err)
 	}
 }

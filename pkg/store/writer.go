@@ -9,11 +9,13 @@ import (
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
 
+// SlotOperations is how many locations go together: no bundle and no tile of the
+// lowest level crosses a multiple of it, so a log can be retained from one.
+const SlotOperations = 1 << mmr.SpanHeight
+
 const (
-	// A bundle holds at most the operations of one slot of 256 locations, and
-	// is closed early when it reaches bundleBytes.
-	slotOperations = 1 << mmr.SpanHeight
-	bundleBytes    = 64 << 10
+	// A bundle is closed early when it reaches bundleBytes.
+	bundleBytes = 64 << 10
 	// bulkOperations is how many operations make a commit worth going around
 	// pebble's log and memtables.
 	bulkOperations = 16 << 10
@@ -54,7 +56,7 @@ type Writer struct {
 func (g *Generation) NewWriter(state State) (*Writer, error) {
 	w := &Writer{g: g, next: state.Stored, batch: g.db.NewBatch()}
 	w.openBundle(state.Stored)
-	slot := state.Stored &^ (slotOperations - 1)
+	slot := state.Stored &^ (SlotOperations - 1)
 	first := max(slot, state.Start)
 	if first == state.Stored {
 		return w, nil
@@ -107,7 +109,7 @@ func (w *Writer) tailLen() int {
 
 func (w *Writer) full() bool {
 	n := w.tailLen()
-	return n > 0 && ((w.tailFirst+uint64(n))%slotOperations == 0 || len(w.tail) >= bundleBytes)
+	return n > 0 && ((w.tailFirst+uint64(n))%SlotOperations == 0 || len(w.tail) >= bundleBytes)
 }
 
 // Next is the location of the next operation.
