@@ -77,7 +77,7 @@ func TestACommandSigns(t *testing.T) {
 		"silent": reasonInvalid, "failing": reasonSigner, "hanging": reasonTimeout,
 	} {
 		t.Setenv(commandMode, mode)
-		timeout := 10 * time.Second
+		timeout := time.Minute
 		if mode == "hanging" {
 			timeout = 50 * time.Millisecond
 		}

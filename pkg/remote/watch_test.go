@@ -226,7 +226,7 @@ func TestWatchEndsWhenTryingAgainIsOfNoUse(t *testing.T) {
 
 func TestSilentStreamsAreMadeAnew(t *testing.T) {
 	c, ids := script(t, rootText)
-	for e, err := range c.Watch(bounded(t), WatchOptions{Idle: 20 * time.Millisecond, OnRetry: func(err error, _ time.Duration) {
+	for e, err := range c.Watch(bounded(t), WatchOptions{Idle: 300 * time.Millisecond, OnRetry: func(err error, _ time.Duration) {
 		if !errors.Is(err, ErrIdle) {
 			t.Errorf("retries after %v", err)
 		}
@@ -238,17 +238,18 @@ func TestSilentStreamsAreMadeAnew(t *testing.T) {
 			break
 		}
 	}
-	// Heartbeats are no silence.
+	// Heartbeats are no silence, for longer than one may last.
+	const idle = 500 * time.Millisecond
 	beats := stand(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		for range 10 {
+		for began := time.Now(); time.Since(began) < 2*idle; {
 			io.WriteString(w, ": heartbeat\n\n")
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(10 * time.Millisecond)
 		}
 		io.WriteString(w, rootText)
 	})
-	for e, err := range beats.Watch(bounded(t), WatchOptions{Idle: 60 * time.Millisecond, OnRetry: func(err error, _ time.Duration) { t.Errorf("retries after %v", err) }}) {
+	for e, err := range beats.Watch(bounded(t), WatchOptions{Idle: idle, OnRetry: func(err error, _ time.Duration) { t.Errorf("retries after %v", err) }}) {
 		if err != nil || e.ID != "7-aa" {
 			t.Error(e, err)
 		}

@@ -134,7 +134,7 @@ func TestPeerThatDoesNotPushIsLeftAlone(t *testing.T) {
 	db, target := log(t)
 	srv := sourcetest.Start(t, sourcetest.Honest(db))
 	var logged lines
-	p := newPeer(t, srv.Addr, source.PeerOptions{Timeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	p := newPeer(t, srv.Addr, source.PeerOptions{Timeout: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 	targets := follow(t, p)
 	until(t, "said so", func() bool { return logged.count("does not push") == 1 })
 	for range 5 {

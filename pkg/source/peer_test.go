@@ -144,7 +144,7 @@ func TestPeerDropsTheConnectionOnTheFirstOffenceAndRecovers(t *testing.T) {
 				c.Send(sourcetest.Answer(db, m))
 			})
 			reg := prometheus.NewRegistry()
-			p := newPeer(t, srv.Addr, source.PeerOptions{Timeout: 150 * time.Millisecond, Metrics: source.NewMetrics(reg)})
+			p := newPeer(t, srv.Addr, source.PeerOptions{Timeout: time.Second, Metrics: source.NewMetrics(reg)})
 			r := source.Request{Size: target.End, Start: target.Start, Max: 20}
 			_, err := p.Operations(t.Context(), r)
 			if err == nil {

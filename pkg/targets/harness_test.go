@@ -185,7 +185,7 @@ func newFollower(t testing.TB, trust checkpoint.Trust, places ...string) *follow
 		trust.Quorum = 1
 	}
 	f := &follower{pool: &pool{push: make(chan source.Target)}, memory: new(memory), now: noon}
-	f.o = targets.Options{Places: places, Trust: trust, Timeout: time.Second, Now: func() time.Time { return f.now }}
+	f.o = targets.Options{Places: places, Trust: trust, Timeout: 10 * time.Second, Now: func() time.Time { return f.now }}
 	f.restart(t)
 	return f
 }
