@@ -48,7 +48,7 @@ var mutants = []mutant{
 		"	if err := d.SetCurrent(g.Number()); err != nil {\n", "	if err := errors.Join(d.Remove(n), d.SetCurrent(g.Number())); err != nil {\n", switches},
 	{"the lock file of a restore is not durable", "target.go", "errors.Join(syncDir(fs, t.temp), syncDir(fs, fs.PathDir(t.temp)))", "error(nil)", powerCuts + "restore"},
 	{"a failure to copy a backup's files is ignored", "backup.go", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil {\n", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil && from == \"\" {\n", failures + "backup"},
-	{"a failure to take in tables is ignored", "bulk.go", "err = classify(\"take in \"+b.dir, err)", "err = nil", failures + "bulk"},
+	{"a failure to take in tables is ignored", "bulk.go", "return classify(\"take in \"+b.dir, err)", "_ = err\n	return nil", failures + "bulk"},
 	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures + "creation"},
 }
 
