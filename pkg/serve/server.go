@@ -121,7 +121,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 				if !ok {
 					return
 				}
+				if !j.heavy() {
+					w.do(j)
+					continue
+				}
+				begun := time.Now()
 				w.do(j)
+				time.Sleep(s.turns.rest(&j, time.Since(begun)))
 			}
 		})
 	}

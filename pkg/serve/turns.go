@@ -17,6 +17,16 @@ const (
 
 	// courtesy is how long after a light turn others are expected to want more.
 	courtesy = 100 * time.Millisecond
+
+	// rested is how long a heavy turn is followed by rest, as a multiple of what it
+	// took, and restMost the longest rest: what a turn took counts what the machine
+	// did meanwhile, too.
+	rested   = 3
+	restMost = 2 * time.Millisecond
+
+	// spacious is how many processors are enough for one of them to be idle when
+	// something light comes.
+	spacious = 4
 )
 
 // turns hands jobs to workers, fairly between clients: each gets the same
@@ -30,6 +40,9 @@ const (
 // While another client has light work, heavy work leaves one processor free.
 // Order alone would not help the light one: with every processor at work the
 // runtime looks at the network once in 10 ms, and goroutines queue for as long.
+// Where there are few, that is not enough: the other one is also the kernel's
+// and its other processes', and a thread that never sleeps is not made to give way
+// for milliseconds. So heavy work is done with rests there.
 type turns struct {
 	mu       sync.Mutex
 	now      uint64     // the tag of the last job handed out
@@ -38,6 +51,7 @@ type turns struct {
 	idle     []chan job // of workers that wait, the one that came last goes first
 	running  int        // heavy jobs
 	most     int        // of them, while others have light work
+	rests    bool       // after each of them, while others have light work
 	recently [2]visit   // the last light jobs of two parties, the newest first
 	closed   bool
 }
@@ -70,7 +84,9 @@ func newTurn() turn {
 }
 
 // newTurns is for that many processors.
-func newTurns(processors int) turns { return turns{most: max(1, processors-1)} }
+func newTurns(processors int) turns {
+	return turns{most: max(1, processors-1), rests: processors < spacious}
+}
 
 // put queues a job for the next worker. It waits while another one is queued in
 // this place, and fails when the connection ends.
@@ -166,14 +182,30 @@ func (t *turns) choose() *flows {
 
 // mayRun tells whether a party may have a heavy job done.
 func (t *turns) mayRun(f *flow) bool {
-	if t.running < t.most {
-		return true
-	}
+	return t.running < t.most || !t.others(f)
+}
+
+// others tells whether another party has light work.
+func (t *turns) others(f *flow) bool {
 	other := t.recently[0]
 	if other.flow == f {
 		other = t.recently[1]
 	}
-	return other.flow == nil || time.Since(other.at) > courtesy
+	return other.flow != nil && time.Since(other.at) <= courtesy
+}
+
+// rest is how long a worker does nothing after a job that took so long, in which
+// time no heavy work is done in its place.
+func (t *turns) rest(j *job, took time.Duration) time.Duration {
+	if !t.rests || !j.heavy() {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.others(&j.session.party.flow) {
+		return 0
+	}
+	return min(rested*took, restMost)
 }
 
 // take takes the first job of the first party. The clock moves to it, and the

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -133,4 +134,34 @@ func TestConnectionThatEndsDoesNotWaitForATurn(t *testing.T) {
 	if turns.wait(c, 0) {
 		t.Error("a second request was queued")
 	}
+}
+
+func TestHeavyWorkRestsWhileAnotherPartyHasLittleToAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(2)
+		var bulk, other party
+		large := job{session: member(&bulk), reserved: heavy, admitted: time.Now()}
+		light := job{session: member(&bulk), reserved: heavy - 1, admitted: time.Now()}
+		rest := func(want time.Duration, j job, took time.Duration) {
+			t.Helper()
+			if got := turns.rest(&j, took); got != want {
+				t.Errorf("after %v of %d bytes it rests for %v, want %v", took, j.reserved, got, want)
+			}
+		}
+		rest(0, large, time.Millisecond) // nobody else is there
+		turns.put(&light.session.next, light)
+		turns.next(make(chan job, 1), job{})
+		rest(0, large, time.Millisecond) // nor is its own light work somebody else
+		turns.wait(member(&other), 100)
+		turns.recently[0].at = time.Now()
+		rest(0, light, time.Millisecond)
+		rest(rested*100*time.Microsecond, large, 100*time.Microsecond)
+		rest(restMost, large, time.Second) // the machine was busy
+		time.Sleep(2 * courtesy)
+		rest(0, large, time.Millisecond)
+
+		turns = newTurns(spacious)
+		turns.recently[0] = visit{&other.flow, time.Now()}
+		rest(0, large, time.Millisecond) // there is an idle processor anyway
+	})
 }

@@ -95,6 +95,10 @@ var attacks = map[string]func(on victim){
 			}
 		})
 	},
+	"busy-processor": func(victim) { // not the server's fault, and what other attacks are compared with
+		for {
+		}
+	},
 	"target-flood": func(on victim) {
 		keep(on.addr, 50, func(c net.Conn) {
 			go pipeline(c, frame(&wire.GetTarget{ID: 1}))

@@ -6,31 +6,55 @@ import (
 	"time"
 )
 
+const (
+	// fairRounds is how many rounds of each kind are compared. The machine may have
+	// other things to do in some of them, so the quarter that went best counts.
+	fairRounds = 9
+	// fairTries is how many times that is tried on a machine that is too busy to tell.
+	fairTries = 4
+	// fairSlack is what the kernel may take to let a thread run, beside twice what
+	// the client waits alone.
+	fairSlack = time.Millisecond
+)
+
 // TestGreedyClientDoesNotSlowAnother: what a client waits for 50 operations at
-// worst, alone and beside one that pipelines requests for 10,000 on a hundred
-// connections. Rounds with and without it alternate, since the machine may have
-// other things to do, and the median of the rounds counts.
+// worst, alone, beside one that pipelines requests for 10,000 on a hundred
+// connections, and beside a process that only keeps a processor busy and has nothing to do
+// with the server: all of them share the machine. Rounds of the three alternate.
 func TestGreedyClientDoesNotSlowAnother(t *testing.T) {
 	s := startServer(t, settings{})
 	h := connect(t, s.addr)
 	h.steps(200 * time.Millisecond)
-	const rounds = 5
-	var alone, beside, halves []time.Duration
-	for range rounds {
-		a := h.steps(400 * time.Millisecond)
-		stop := s.underAttack(t, "everything")
-		h.steps(200 * time.Millisecond)
-		b := h.steps(400 * time.Millisecond)
-		stop()
-		time.Sleep(50 * time.Millisecond)
-		alone, beside, halves = append(alone, quantile(a, 0.99)), append(beside, quantile(b, 0.99)), append(halves, quantile(b, 0.5))
+	for range fairTries {
+		p99 := make(map[string]time.Duration)
+		for name, rounds := range h.compare(s, "", "everything", "busy-processor") {
+			slices.Sort(rounds)
+			p99[name] = rounds[fairRounds/4]
+		}
+		alone, beside := p99[""], p99["everything"]
+		t.Logf("p99 alone %v, beside a greedy client %v, beside a busy process %v", alone, beside, p99["busy-processor"])
+		if beside <= 2*alone+fairSlack || raceDetector { // which makes the server's work ten times as heavy
+			return
+		}
 	}
-	slices.Sort(alone)
-	slices.Sort(beside)
-	slices.Sort(halves)
-	t.Logf("p99 alone %v, beside a greedy client %v (its p50 %v)", alone, beside, halves)
-	// Twice is the aim; a machine that does other work besides gets more.
-	if a, b := alone[rounds/2], beside[rounds/2]; b > 4*a+10*time.Millisecond {
-		t.Errorf("p99 alone %v, beside a greedy client %v", a, b)
+	t.Error("a greedy client makes another one wait")
+}
+
+// compare is the p99 of the client in several rounds of each attack; "" is none.
+func (h *honest) compare(s *server, names ...string) map[string][]time.Duration {
+	h.t.Helper()
+	p99 := make(map[string][]time.Duration)
+	for range fairRounds {
+		for _, name := range names {
+			stop := func() {}
+			if name != "" {
+				stop = s.underAttack(h.t, name)
+			}
+			h.steps(100 * time.Millisecond)
+			p99[name] = append(p99[name], quantile(h.steps(200*time.Millisecond), 0.99))
+			stop()
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
+	return p99
 }
