@@ -15,11 +15,8 @@ import (
 //
 // A nil Bucket sets no limit. Methods may be called from any goroutine.
 type Bucket struct {
-	perSecond float64
-
-	mu     sync.Mutex
-	tokens float64 // at the time of at
-	at     time.Time
+	mu sync.Mutex
+	bucket
 }
 
 // NewBucket returns a full bucket that fills at perSecond; nil if that is 0 or less.
@@ -27,13 +24,8 @@ func NewBucket(perSecond float64) *Bucket {
 	if perSecond <= 0 {
 		return nil
 	}
-	b := &Bucket{perSecond: perSecond, at: time.Now()}
-	b.tokens = b.most()
-	return b
+	return &Bucket{bucket: newBucket(perSecond)}
 }
-
-// most is what the bucket holds: one at least, or nothing would ever pass.
-func (b *Bucket) most() float64 { return max(1, b.perSecond) }
 
 // Take takes n tokens if there is at least one, or n where that is less, and
 // returns 0. Otherwise it takes nothing, and says after how long there will be
@@ -44,12 +36,7 @@ func (b *Bucket) Take(now time.Time, n float64) (wait time.Duration) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fill(now)
-	if missing := min(1, n) - b.tokens; missing > 0 {
-		return time.Duration(math.Ceil(missing / b.perSecond * float64(time.Second)))
-	}
-	b.tokens -= n
-	return 0
+	return b.take(now, n)
 }
 
 // Put gives n tokens back.
@@ -59,7 +46,7 @@ func (b *Bucket) Put(n float64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tokens = min(b.tokens+n, b.most())
+	b.put(n)
 }
 
 // Used is how much of what the bucket holds is taken, from 0 to 1.
@@ -69,11 +56,42 @@ func (b *Bucket) Used(now time.Time) float64 {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.used(now)
+}
+
+// bucket is what a Bucket is but for its lock. It sets no limit if perSecond is 0.
+type bucket struct {
+	perSecond float64
+	tokens    float64 // at the time of at
+	at        time.Time
+}
+
+func newBucket(perSecond float64) bucket {
+	b := bucket{perSecond: max(0, perSecond), at: time.Now()}
+	b.tokens = b.most()
+	return b
+}
+
+// most is what the bucket holds: one at least, or nothing would ever pass.
+func (b *bucket) most() float64 { return max(1, b.perSecond) }
+
+func (b *bucket) take(now time.Time, n float64) (wait time.Duration) {
+	b.fill(now)
+	if missing := min(1, n) - b.tokens; missing > 0 {
+		return time.Duration(math.Ceil(missing / b.perSecond * float64(time.Second)))
+	}
+	b.tokens -= n
+	return 0
+}
+
+func (b *bucket) put(n float64) { b.tokens = min(b.tokens+n, b.most()) }
+
+func (b *bucket) used(now time.Time) float64 {
 	b.fill(now)
 	return min(1, 1-b.tokens/b.most())
 }
 
-func (b *Bucket) fill(now time.Time) {
+func (b *bucket) fill(now time.Time) {
 	if d := now.Sub(b.at); d > 0 {
 		b.tokens = min(b.tokens+d.Seconds()*b.perSecond, b.most())
 		b.at = now

@@ -55,31 +55,21 @@ var errLimit = errors.New("requests come faster than the limits allow")
 // A door lets requests pass as fast as limits allow, one after the other.
 type door struct {
 	scope   scope
-	turn    chan struct{} // a token: nobody stands in the door
-	buckets [numLimits]*guard.Bucket
+	turn    chan struct{}  // a token: nobody stands in the door
+	buckets *guard.Buckets // by limit
 
 	reached atomic.Pointer[limitMetrics] // of the limit that was waited for last
 }
 
 func newDoor(s scope, l Limits) *door {
-	d := &door{scope: s, turn: make(chan struct{}, 1), buckets: [numLimits]*guard.Bucket{
-		limitRequests: guard.NewBucket(l.Requests),
-		limitTargets:  guard.NewBucket(l.TargetRequests),
-		limitBytes:    guard.NewBucket(l.Bytes),
-	}}
+	rates := [numLimits]float64{limitRequests: l.Requests, limitTargets: l.TargetRequests, limitBytes: l.Bytes}
+	d := &door{scope: s, turn: make(chan struct{}, 1), buckets: guard.NewBuckets(rates[:]...)}
 	d.turn <- struct{}{}
 	return d
 }
 
 // unused says whether a new door would be the same.
-func (d *door) unused(now time.Time) bool {
-	for _, b := range d.buckets {
-		if b.Used(now) > 0 {
-			return false
-		}
-	}
-	return true
-}
+func (d *door) unused(now time.Time) bool { return d.buckets.Unused(now) }
 
 // junkRate is how many frames that get no answer one party may send a second,
 // where each 64 KiB of a frame (a shift by junkShift) count as one. Peers that
@@ -164,23 +154,15 @@ func (d *door) tryPay(t *toll, now time.Time) bool {
 	if len(d.turn) == 0 {
 		return false
 	}
-	for i, b := range d.buckets {
-		if t[i] == 0 {
-			continue
-		}
-		if b.Take(now, t[i]) > 0 {
-			return false
-		}
-		t[i] = 0
-	}
-	return true
+	_, wait := d.buckets.Take(now, t[:])
+	return wait == 0
 }
 
 // refund gives back bytes that were taken for a reply and not needed.
 func (c *session) refund(n int64) {
 	if c.srv.limited {
-		c.party.door.buckets[limitBytes].Put(float64(n))
-		c.srv.door.buckets[limitBytes].Put(float64(n))
+		c.party.door.buckets.Put(int(limitBytes), float64(n))
+		c.srv.door.buckets.Put(int(limitBytes), float64(n))
 	}
 }
 
@@ -210,20 +192,19 @@ func (w *waiting) turn(d *door) error {
 
 // pay takes what a request costs, and waits for what is not there.
 func (w *waiting) pay(d *door, t toll) error {
-	for i, b := range d.buckets {
-		if t[i] == 0 {
-			continue
+	for {
+		short, wait := d.buckets.Take(time.Now(), t[:])
+		if wait == 0 {
+			return nil
 		}
-		if wait := b.Take(time.Now(), t[i]); wait > 0 {
-			if err := w.payLate(d, limit(i), t[i], wait); err != nil {
-				return err
-			}
+		if err := w.payLate(d, limit(short), &t, wait); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
-func (w *waiting) payLate(d *door, l limit, n float64, wait time.Duration) error {
+// payLate waits until a limit is not in the way any more.
+func (w *waiting) payLate(d *door, l limit, t *toll, wait time.Duration) error {
 	c := w.session
 	m := &c.srv.opts.Metrics.limits[d.scope][l]
 	m.waits.Inc()
@@ -235,7 +216,7 @@ func (w *waiting) payLate(d *door, l limit, n float64, wait time.Duration) error
 	w.begin()
 	later := time.NewTimer(wait)
 	defer later.Stop()
-	for wait > 0 {
+	for {
 		select {
 		case <-later.C:
 		case <-w.expired.C:
@@ -243,11 +224,12 @@ func (w *waiting) payLate(d *door, l limit, n float64, wait time.Duration) error
 		case <-c.end.Done():
 			return context.Cause(c.end)
 		}
-		if wait = d.buckets[l].Take(time.Now(), n); wait > 0 {
-			later.Reset(wait)
+		short, wait := d.buckets.Take(time.Now(), t[:])
+		if wait == 0 || limit(short) != l {
+			return nil
 		}
+		later.Reset(wait)
 	}
-	return nil
 }
 
 func (w *waiting) begin() {

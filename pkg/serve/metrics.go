@@ -138,7 +138,7 @@ func (m *Metrics) newLimits(f promauto.Factory) {
 			ConstLabels: prometheus.Labels{"limit": l.String()},
 		}, func() float64 {
 			if d := m.door.Load(); d != nil {
-				return d.buckets[l].Used(time.Now())
+				return d.buckets.Used(int(l), time.Now())
 			}
 			return 0
 		})
