@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -29,8 +28,7 @@ func (d *Dir) KeepCheckpoint(note []byte) error {
 	case len(note) == 0 || len(note) > mostCheckpoint:
 		return fmt.Errorf("signed target of %d bytes: 1 to %d expected", len(note), mostCheckpoint)
 	}
-	// A copy: a file system may use what it is given for its own purposes.
-	if err := writeFile(d.fs, d.path, checkpointName, bytes.Clone(note)); err != nil {
+	if err := writeFile(d.fs, d.path, checkpointName, note); err != nil {
 		return fmt.Errorf("write %s: %w", d.CheckpointPath(), err)
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // Backup makes a storage directory at out that holds generation g and everything
@@ -224,7 +226,7 @@ func lockIdle(fs FS, dir string) (unlock func() error, err error) {
 		return func() error { return nil }, nil
 	}
 	lock, err := fs.Lock(name)
-	if err != nil && isLocked(err) {
+	if err != nil && durable.IsLocked(err) {
 		return nil, &LockedError{Dir: dir, Holder: holder(fs, name)}
 	}
 	if err != nil {

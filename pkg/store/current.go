@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 const (
@@ -133,25 +135,7 @@ func readCurrent(fs FS, dir string) (current, error) {
 
 // writeFile replaces a file by rename, durably.
 func writeFile(fs FS, dir, name string, data []byte) error {
-	path := fs.PathJoin(dir, name)
-	f, err := fs.Create(path+".tmp", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = fs.Rename(path+".tmp", path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(fs, dir)
+	return durable.Replace(fs, fs.PathJoin(dir, name), data)
 }
 
 // mkdirAll makes a directory and those above it, durably: a directory whose
@@ -183,14 +167,4 @@ func mkdirAll(fs FS, path string) error {
 }
 
 // syncDir makes created, renamed and removed names durable.
-func syncDir(fs FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
+func syncDir(fs FS, dir string) error { return durable.SyncDir(fs, dir) }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // Identity is what a directory was made for. It never changes.
@@ -132,7 +134,7 @@ func (d *Dir) open() error {
 		}
 	}
 	if d.lock, err = d.fs.Lock(d.join("LOCK")); err != nil {
-		if isLocked(err) {
+		if durable.IsLocked(err) {
 			return &LockedError{Dir: d.path, Holder: holder(d.opts.FS, d.join("LOCK"))}
 		}
 		return fmt.Errorf("lock storage directory: %w", err)

@@ -3,28 +3,14 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
 )
-
-// isLocked tells a lock that somebody holds from any other failure to lock.
-func isLocked(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && !errors.Is(err, os.ErrNotExist) && !isPathError(err) ||
-		strings.Contains(err.Error(), "held by current process")
-}
-
-// isPathError is true for failures to open the lock file itself.
-func isPathError(err error) bool {
-	var pe *os.PathError
-	return errors.As(err, &pe)
-}
 
 // holder describes the process that holds a lock, as far as the system tells.
 func holder(fs FS, path string) string {

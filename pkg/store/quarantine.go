@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // quarantineName is the folder of damaged data that was set aside.
@@ -37,7 +39,7 @@ func QuarantineDir(fs FS, path string, evidence []byte) (where string, err error
 	fs = orDefault(fs)
 	lock, err := fs.Lock(fs.PathJoin(path, "LOCK"))
 	if err != nil {
-		if isLocked(err) {
+		if durable.IsLocked(err) {
 			return "", &LockedError{Dir: path, Holder: holder(fs, fs.PathJoin(path, "LOCK"))}
 		}
 		return "", fmt.Errorf("lock storage directory: %w", err)

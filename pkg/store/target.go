@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // TargetError: a place cannot become a new storage directory. Nothing was
@@ -163,7 +165,7 @@ func (t *target) remove() error {
 func (t *target) acquire() (io.Closer, error) {
 	name := t.fs.PathJoin(t.temp, makingName)
 	lock, err := t.fs.Lock(name)
-	if err != nil && isLocked(err) {
+	if err != nil && durable.IsLocked(err) {
 		return nil, &LockedError{Dir: t.temp, Holder: holder(t.fs, name)}
 	}
 	return lock, err

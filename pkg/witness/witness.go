@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/durable"
 	"github.com/proofsync/proofsync/internal/guard"
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/source"
@@ -80,15 +81,15 @@ func New(o Options) (*Witness, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	w := &Witness{o: o, notes: guard.NewLog(o.Logger, sayAgain), turn: make(chan struct{}, 1), note: o.State.note}
+	w := &Witness{o: o, notes: guard.NewLog(o.Logger, sayAgain), turn: make(chan struct{}, 1), note: o.State.Data()}
 	if err := w.trust(checkpoint.Checkpoint{}, o.Keys).Check(); err != nil {
 		return nil, err
 	}
 	switch {
-	case o.State.note != nil:
-		c, err := w.remembered(o.State.note, slices.Concat(o.Keys, o.Own))
+	case o.State.Data() != nil:
+		c, err := w.remembered(o.State.Data(), slices.Concat(o.Keys, o.Own))
 		if err != nil {
-			return nil, &StateError{o.State.path, err}
+			return nil, &StateError{o.State.Path(), err}
 		}
 		w.last = c
 	case o.First != nil:
@@ -222,7 +223,7 @@ func (w *Witness) sign(s *checkpoint.Signed) ([]byte, error) {
 	if again {
 		return signed, nil // nothing that was not promised before
 	}
-	if err := w.o.State.save(signed); err != nil {
+	if err := w.o.State.Keep(signed); err != nil {
 		return nil, &RefusedError{codeStorage, fmt.Errorf("the witness cannot store what it signs: %w", err)}
 	}
 	if w.last != nil && s.Epoch > w.last.Epoch {
@@ -254,8 +255,8 @@ func (w *Witness) keep(note []byte, c checkpoint.Checkpoint, p *Proof) {
 		before = w.o.First
 	}
 	name := sha256.Sum256([]byte(c.Text()))
-	base := fmt.Sprintf("%s.fork-%d-%x", w.o.State.path, c.Target.End, name[:8])
-	kept, err := filepath.Glob(w.o.State.path + ".fork-*" + contradicting)
+	base := fmt.Sprintf("%s.fork-%d-%x", w.o.State.Path(), c.Target.End, name[:8])
+	kept, err := filepath.Glob(w.o.State.Path() + ".fork-*" + contradicting)
 	if err == nil && slices.Contains(kept, base+contradicting) {
 		return
 	}
@@ -268,7 +269,7 @@ func (w *Witness) keep(note []byte, c checkpoint.Checkpoint, p *Proof) {
 		proof, err := json.MarshalIndent(p, "", "  ")
 		errs = append(errs, err, os.WriteFile(base+".proof.json", proof, 0o600))
 	}
-	errs = append(errs, writeDurably(base+contradicting, note))
+	errs = append(errs, durable.Replace(nil, base+contradicting, note))
 	w.o.Logger.Error("a checkpoint contradicts what was signed: its writer shows different histories, or its key is somebody else's too; proofsync checkpoint compare checks the evidence",
 		"evidence", base+".*", "size", c.Target.End, "root", c.Target.Root, "errors", errors.Join(errs...))
 }
