@@ -1,6 +1,8 @@
 package app
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,8 +29,17 @@ func newNotary(cfg *config.Server, sec *security, db *database.DB, reg prometheu
 	default:
 		return nil, nil
 	}
-	return notary.New(notary.Options{
-		DB: db, Signer: signer, Origin: string(cfg.CheckpointOrigin), MaxAge: cfg.MaxTargetAge.D(),
+	path := cmp.Or(string(cfg.CheckpointState), db.SignedPath())
+	memory, err := notary.OpenMemory(path, string(cfg.CheckpointOrigin))
+	if err != nil {
+		return nil, fmt.Errorf("--checkpoint-state-file: %w", err)
+	}
+	n, err := notary.New(notary.Options{
+		DB: db, Memory: memory, Signer: signer, Origin: string(cfg.CheckpointOrigin), MaxAge: cfg.MaxTargetAge.D(),
 		Witnesses: cfg.CheckpointWitness, Client: sec.httpClient(), Logger: e.Log, Metrics: metrics,
 	})
+	if err != nil {
+		return nil, errors.Join(err, memory.Close())
+	}
+	return n, nil
 }

@@ -249,7 +249,11 @@ func (s *serving) stop(ctx context.Context) error {
 	if cut := s.server.Shutdown(drain); cut != nil {
 		s.exits.Log.Warn("clients cut off", "error", cut)
 	}
-	return errors.Join(err, s.serves.stop(ctx))
+	err = errors.Join(err, s.serves.stop(ctx))
+	if s.notary != nil {
+		err = errors.Join(err, s.notary.Close())
+	}
+	return err
 }
 
 // withShare is ctx with a share of the time it has left.

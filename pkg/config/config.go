@@ -88,6 +88,7 @@ type Server struct {
 	CheckpointKeyFile Path         `env:"CHECKPOINT_KEY_FILE" envconfig:"CHECKPOINT_KEY_FILE" default:"" flag:"checkpoint-key-file" desc:"file with the private keys that sign every published commit, one in a line, all of which sign; read again when it changes; needs --checkpoint-origin; proofsync keys checkpoint makes one"`
 	CheckpointSigner  Text         `env:"CHECKPOINT_SIGNER_COMMAND" envconfig:"CHECKPOINT_SIGNER_COMMAND" default:"" flag:"checkpoint-signer-command" desc:"program that signs in place of a key file: it reads the text of a checkpoint and prints the signed note, or its signature lines, within 10 seconds; split at spaces, no shell"`
 	CheckpointOrigin  Text         `env:"CHECKPOINT_ORIGIN" envconfig:"CHECKPOINT_ORIGIN" default:"" flag:"checkpoint-origin" desc:"name of the log in its checkpoints, such as example.org/orders; no two logs may share one"`
+	CheckpointState   Path         `env:"CHECKPOINT_STATE_FILE" envconfig:"CHECKPOINT_STATE_FILE" default:"" flag:"checkpoint-state-file" desc:"file that remembers the last checkpoint that was signed, so that a writer which has lost commits does not sign another history; by default SIGNED in the storage directory; on another volume it is not lost with that one"`
 	CheckpointWitness URLs         `env:"CHECKPOINT_WITNESS" envconfig:"CHECKPOINT_WITNESS" default:"" flag:"checkpoint-witness" desc:"witnesses to send every checkpoint to for their signatures, http(s)://host:port; repeat the flag or separate by commas"`
 	MaxTargetAge      Duration     `env:"MAX_TARGET_AGE" envconfig:"MAX_TARGET_AGE" default:"1h" flag:"max-target-age" min:"3s" desc:"how old a checkpoint may be for clients: the newest commit is signed again every third of it"`
 	MaxOpsPerResponse Count        `env:"MAX_OPS_PER_RESPONSE" envconfig:"MAX_OPS_PER_RESPONSE" default:"10000" flag:"max-ops-per-response" min:"1" max:"10000" desc:"most operations in one answer"`
@@ -171,6 +172,8 @@ func (s *Server) Validate() error {
 		return wrong("checkpoint-origin", "", "is missing: what is signed has to name the log, such as example.org/orders")
 	case !signs && s.CheckpointOrigin != "":
 		return wrong("checkpoint-origin", string(s.CheckpointOrigin), "needs --checkpoint-key-file or --checkpoint-signer-command")
+	case !signs && s.CheckpointState != "":
+		return wrong("checkpoint-state-file", string(s.CheckpointState), "needs --checkpoint-key-file or --checkpoint-signer-command")
 	case !signs && len(s.CheckpointWitness) > 0:
 		return wrong("checkpoint-witness", s.CheckpointWitness.String(), "needs --checkpoint-key-file or --checkpoint-signer-command")
 	}

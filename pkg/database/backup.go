@@ -83,6 +83,9 @@ func (d *DB) KeepCheckpoint(note []byte) error {
 // CheckpointPath is the file of the signed target.
 func (d *DB) CheckpointPath() string { return d.dir.CheckpointPath() }
 
+// SignedPath is the file for what a writer that signs has signed last.
+func (d *DB) SignedPath() string { return d.dir.SignedPath() }
+
 // raiseEpoch declares a new epoch. The database is open, so the directory is
 // sound.
 func (d *DB) raiseEpoch(n uint64) error {

@@ -13,11 +13,17 @@ const (
 	reasonTimeout                // the signer took too long
 	reasonInvalid                // what the signer returned is no note of the checkpoint
 	reasonDatabase               // the state could not be read
+	reasonMemory                 // what is signed cannot be remembered
+	reasonRollback               // the log has lost what was signed before
+	reasonFork                   // the log is not the one that was signed before
 	numReasons
 )
 
 func (r reason) String() string {
-	return [numReasons]string{reasonSigner: "signer", reasonTimeout: "timeout", reasonInvalid: "invalid", reasonDatabase: "database"}[r]
+	return [numReasons]string{
+		reasonSigner: "signer", reasonTimeout: "timeout", reasonInvalid: "invalid", reasonDatabase: "database",
+		reasonMemory: "memory", reasonRollback: "rollback", reasonFork: "fork",
+	}[r]
 }
 
 // Error says why a checkpoint was not signed.
@@ -87,7 +93,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	failures := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "proofsync_notary_failures_total",
-		Help: "Checkpoints that could not be signed, by reason.",
+		Help: "Checkpoints that could not be signed, by reason: rollback and fork where the log contradicts what was signed before.",
 	}, []string{"reason"})
 	for r := range m.failures {
 		m.failures[r] = failures.WithLabelValues(reason(r).String())

@@ -53,6 +53,10 @@ type Options struct {
 	Signer Signer
 	// Origin names the log, see checkpoint.CheckOrigin.
 	Origin string
+	// Memory is what was signed before, also by earlier processes: nothing is signed
+	// that contradicts it. nil: whatever the database shows is signed. Close closes
+	// it.
+	Memory *Memory
 	// MaxAge is how old a checkpoint may be for replicas: what is newest is signed
 	// again after a third of it. 0: DefaultMaxAge.
 	MaxAge time.Duration
@@ -127,6 +131,14 @@ func (n *Notary) Run(ctx context.Context) error {
 	g.Go(func() error { n.sign(ctx); return nil })
 	g.Go(func() error { n.push.run(ctx); return nil })
 	return g.Wait()
+}
+
+// Close gives the memory free. Run has ended, or was never called.
+func (n *Notary) Close() error {
+	if n.o.Memory == nil {
+		return nil
+	}
+	return n.o.Memory.Close()
 }
 
 // statement is what a checkpoint says, but for the time.
@@ -211,9 +223,19 @@ func (n *Notary) issue(ctx context.Context, s statement) error {
 		Origin: n.o.Origin, Target: s.target, Codec: n.o.DB.Codec(), Epoch: s.epoch,
 		Time: time.Now().UTC().Truncate(time.Second),
 	}
+	if n.o.Memory != nil {
+		if err := n.o.Memory.allows(c, n.o.DB); err != nil {
+			return err
+		}
+	}
 	signed, err := n.o.Signer.Sign(ctx, c)
 	if err != nil {
 		return err
+	}
+	if n.o.Memory != nil {
+		if err := n.o.Memory.keep(c, signed); err != nil {
+			return err
+		}
 	}
 	parties := signatures(signed)
 	n.mu.Lock()
@@ -281,6 +303,10 @@ func (n *Notary) failed(err error, again time.Duration) {
 		reason = e.reason
 	}
 	n.o.Metrics.failures[reason].Inc()
+	if reason == reasonFork || reason == reasonRollback {
+		n.log.Error("checkpoint not signed: it contradicts what this key has signed before", "error", err, "again_in", again)
+		return
+	}
 	n.log.Error("checkpoint not signed, the last one stays: replicas that trust signatures stop following when it is too old",
 		"error", err, "again_in", again)
 }

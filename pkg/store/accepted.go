@@ -10,6 +10,10 @@ import (
 // docs/format.md section 6.
 const checkpointName = "CHECKPOINT"
 
+// signedName is the file of a writer that signs, with the last checkpoint it has
+// signed: not ours to read or write. docs/format.md section 8.
+const signedName = "SIGNED"
+
 // mostCheckpoint bounds the file: notes are of at most 64 KiB.
 const mostCheckpoint = 64 << 10
 
@@ -33,6 +37,9 @@ func (d *Dir) KeepCheckpoint(note []byte) error {
 	}
 	return nil
 }
+
+// SignedPath is where a writer that signs keeps what it has signed last.
+func (d *Dir) SignedPath() string { return d.join(signedName) }
 
 // CheckpointPath is where KeepCheckpoint writes.
 func (d *Dir) CheckpointPath() string { return d.join(checkpointName) }

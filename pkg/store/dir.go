@@ -395,16 +395,23 @@ func (d *Dir) unlock() error {
 	return d.lock.Close()
 }
 
+// ourFiles are the files of a directory, beside its generations and CURRENT.
+var ourFiles = []string{
+	"HEAD", "LOCK", checkpointName, damageName, signedName, signedName + ".lock",
+	"lost+found", "evidence", quarantineName, "proofsync.sock",
+}
+
 // isForeign says whether a name does not belong in a directory of ours.
 func isForeign(name string) bool {
 	_, generation := parseGeneration(name)
-	ours := generation || name == "LOCK" || name == "HEAD" || name == checkpointName || name == damageName || name == "lost+found" || name == "evidence" || name == quarantineName || name == "proofsync.sock" || isLeftover(name)
-	return !ours
+	return !generation && !slices.Contains(ourFiles, name) && !isLeftover(name)
 }
 
 // isLeftover says whether only a crash leaves a file or folder of this name.
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) || name == currentName+".tmp" || name == checkpointName+".tmp" || name == damageName+".tmp"
+	replaced, temporary := strings.CutSuffix(name, ".tmp")
+	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) ||
+		temporary && slices.Contains([]string{currentName, checkpointName, damageName, signedName}, replaced)
 }
 
 func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

@@ -31,8 +31,8 @@ const (
 // by the commit, by CURRENT or by pebble before anything is acknowledged, and they
 // bound what has to be done again. An older HEAD notices less and loses nothing.
 var mutants = []mutant{
-	{"CURRENT is not synced", "current.go", "err = f.Sync()", "err = nil", powerCuts + "creation"},
-	{"CURRENT's name is not synced", "current.go", "	return syncDir(fs, dir)\n}", "	return nil\n}", powerCuts + "switch"},
+	{"CURRENT is not synced", "../../internal/durable/durable.go", "err = f.Sync()", "err = nil", powerCuts + "creation"},
+	{"CURRENT's name is not synced", "../../internal/durable/durable.go", "return SyncDir(fsys, fsys.PathDir(path))", "return nil", powerCuts + "switch"},
 	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "syncDir(fs, p)", powerCuts + "creation"},
 	{"small commits are not synced", "writer.go", "		opts = pebble.Sync\n", "		opts = pebble.NoSync\n", powerCuts + "commit_any"},
 	{"batches without waiting are never synced", "writer.go", "w.g.db.LogData(nil, pebble.Sync)", "w.g.db.LogData(nil, pebble.NoSync)", powerCuts + "initial"},
