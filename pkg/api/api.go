@@ -46,6 +46,9 @@ type Options struct {
 	// signed, at least 1; nil: there is none. It is called on every request for it
 	// and must not block. nil: there never is one.
 	Checkpoint func(parties int) []byte
+	// CheckpointChanged returns a channel that is closed when Checkpoint may return
+	// another one; nil: nobody can wait for that.
+	CheckpointChanged func() <-chan struct{}
 
 	Limits Limits
 	// Identity is the name that the sender of a request has proved, by a

@@ -3,7 +3,9 @@ package api
 import (
 	"io"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/proofsync/proofsync/pkg/document"
 )
@@ -42,4 +44,52 @@ func TestCheckpointsAreAnsweredAsTheyAre(t *testing.T) {
 	notes = nil
 	f.problem(document.CodeNoCheckpoint, "GET", "/v1/checkpoint")
 	newFixture(t, anyFixed).problem(document.CodeNoCheckpoint, "GET", "/v1/checkpoint")
+}
+
+func TestANewerCheckpointIsWaitedFor(t *testing.T) {
+	const first, second = "a\n1\n\n— writer AAAA\n", "a\n2\n\n— writer AAAA\n"
+	var mu sync.Mutex
+	note, changed := first, make(chan struct{})
+	asked := make(chan struct{}, 10)
+	f := newFixture(t, anyFixed, func(o *Options) {
+		o.Checkpoint = func(int) []byte {
+			mu.Lock()
+			defer mu.Unlock()
+			return []byte(note)
+		}
+		o.CheckpointChanged = func() <-chan struct{} {
+			mu.Lock()
+			defer mu.Unlock()
+			asked <- struct{}{}
+			return changed
+		}
+	})
+	get := func(status int, headers ...string) (string, string) {
+		t.Helper()
+		r := f.do("GET", "/v1/checkpoint", headers...)
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.StatusCode != status {
+			t.Errorf("%d %s %v", r.StatusCode, body, err)
+		}
+		return string(body), r.Header.Get("Etag")
+	}
+	prefer := document.PreferWait(document.MaxWait)
+	_, etag := get(http.StatusOK, "Prefer", prefer) // who has none does not wait
+	get(http.StatusNotModified, "If-None-Match", etag)
+	get(http.StatusNotModified, "If-None-Match", etag, "Prefer", document.PreferWait(5*time.Millisecond))
+	<-asked
+	go func() {
+		<-asked
+		mu.Lock()
+		defer mu.Unlock()
+		note = second
+		close(changed)
+	}()
+	if body, _ := get(http.StatusOK, "If-None-Match", etag, "Prefer", "respond-async, "+prefer); body != second {
+		t.Errorf("%q", body)
+	}
+	if body, _ := get(http.StatusOK, "If-None-Match", etag, "Prefer", prefer); body != second {
+		t.Errorf("%q", body)
+	}
 }

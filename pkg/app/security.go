@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
 
+	"github.com/proofsync/proofsync/internal/outbound"
 	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/config"
 	"github.com/proofsync/proofsync/pkg/telemetry"
@@ -58,14 +58,10 @@ func (s *security) httpClient() *http.Client {
 	if s.ClientConfig("") == nil {
 		return nil
 	}
-	return &http.Client{Transport: &http.Transport{
-		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			d := tls.Dialer{Config: s.ClientConfig(hostOf(addr))}
-			return d.DialContext(ctx, network, addr)
-		},
-		MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
-		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
-	}}
+	return outbound.NewClient(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d := tls.Dialer{Config: s.ClientConfig(hostOf(addr))}
+		return d.DialContext(ctx, network, addr)
+	})
 }
 
 // tlsOptions are those of either process.

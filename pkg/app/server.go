@@ -155,7 +155,7 @@ func (s *serving) start(context.Context) error {
 // everybody may write who has the token or may open the socket.
 func (s *serving) offer(o *api.Options) error {
 	if s.notary != nil {
-		o.Checkpoint = s.notary.Note
+		o.Checkpoint, o.CheckpointChanged = s.notary.Note, s.notary.Changed
 	}
 	o.Committer = s.batches
 	o.Limits.BodyBytes = int64(s.cfg.MaxBody)

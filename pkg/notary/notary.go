@@ -27,7 +27,7 @@ const (
 	DefaultMaxAge = time.Hour
 	// minGap is the least distance of two signatures: signing takes some 50
 	// microseconds of a core, and the writer may commit thousands of times a second.
-	minGap = 5 * time.Millisecond
+	minGap = 2 * time.Millisecond
 	// lookInterval is how often the signer is asked whether its keys have changed.
 	lookInterval = time.Second
 	// retryMin and retryMax bound the pause after a failure, which doubles.
@@ -79,6 +79,7 @@ type Notary struct {
 	newest  *issue // nil: nothing was signed yet
 	by      []*issue
 	changed chan struct{} // closed when newest is replaced
+	added   chan struct{} // closed then, and when a witness has signed
 }
 
 // issue is one checkpoint with the signatures it has so far.
@@ -102,7 +103,7 @@ func New(o Options) (*Notary, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	n := &Notary{o: o, log: guard.NewLog(o.Logger, sayAgain), changed: make(chan struct{})}
+	n := &Notary{o: o, log: guard.NewLog(o.Logger, sayAgain), changed: make(chan struct{}), added: make(chan struct{})}
 	push, err := newPushing(n)
 	if err != nil {
 		return nil, err
@@ -123,6 +124,14 @@ func (n *Notary) Note(parties int) []byte {
 		return nil
 	}
 	return n.by[i].note
+}
+
+// Changed returns a channel that is closed when Note may return another one. Ask for
+// it before Note, or one is missed.
+func (n *Notary) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.added
 }
 
 // Run signs, and sends to witnesses, until ctx ends. It returns nil.
@@ -266,6 +275,8 @@ func (n *Notary) offer(i *issue) {
 			n.by[k] = i
 		}
 	}
+	close(n.added)
+	n.added = make(chan struct{})
 	if i == n.newest {
 		n.o.Metrics.noteBytes.Set(float64(len(i.note)))
 		n.o.Metrics.signatures.Set(float64(i.parties))

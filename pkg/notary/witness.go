@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/outbound"
 	"github.com/proofsync/proofsync/internal/sleep"
-
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/document"
 )
@@ -68,13 +68,9 @@ type witness struct {
 func newPushing(n *Notary) (*pushing, error) {
 	p := &pushing{n: n, client: n.o.Client}
 	if p.client == nil {
-		p.client = &http.Client{
-			Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: witnessTime},
-		}
+		p.client = outbound.NewClient(nil)
 	}
-	own := *p.client
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	p.client = &own
+	p.client = outbound.WithoutRedirects(p.client)
 	for _, address := range n.o.Witnesses {
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {

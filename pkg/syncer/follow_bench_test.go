@@ -3,7 +3,6 @@ package syncer_test
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/proofsync/proofsync/pkg/api"
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/notary"
@@ -76,7 +76,11 @@ func BenchmarkFollowSigned(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		n, err := notary.New(notary.Options{DB: db, Signer: signer, Origin: logName, Metrics: m})
+		memory, err := notary.OpenMemory(db.SignedPath(), logName)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := notary.New(notary.Options{DB: db, Signer: signer, Origin: logName, Metrics: m, Memory: memory})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -87,15 +91,26 @@ func BenchmarkFollowSigned(b *testing.B) {
 				b.Error(err)
 			}
 		})
-		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(n.Note(1)) }))
-		b.Cleanup(func() { web.Close(); cancel(); tasks.Wait() })
+		a := api.New(api.Options{DB: db, Checkpoint: n.Note, CheckpointChanged: n.Changed})
+		web := httptest.NewServer(a.Handler())
+		b.Cleanup(func() {
+			web.Close()
+			if err := a.Shutdown(context.Background()); err != nil {
+				b.Error(err)
+			}
+			cancel()
+			tasks.Wait()
+			if err := n.Close(); err != nil {
+				b.Error(err)
+			}
+		})
 		key, err := checkpoint.ParseKey(public)
 		if err != nil {
 			b.Fatal(err)
 		}
 		s, err := targets.New(src, replica, targets.Options{
-			Places: []string{web.URL}, Rate: 1e6,
-			Trust: checkpoint.Trust{Origin: logName, Codec: anyFixed, Keys: []checkpoint.Key{key}, Quorum: 1, MaxAge: time.Hour},
+			Places: []string{web.URL + "/v1/checkpoint"},
+			Trust:  checkpoint.Trust{Origin: logName, Codec: anyFixed, Keys: []checkpoint.Key{key}, Quorum: 1, MaxAge: time.Hour},
 		})
 		if err != nil {
 			b.Fatal(err)

@@ -11,10 +11,15 @@ import (
 	"github.com/proofsync/proofsync/pkg/source"
 )
 
-// hintTries is how often the places are asked because of one hint: a server may
-// tell of a commit a moment before it is signed. The pauses between are 5, 10, 20 ...
-// 160 milliseconds.
-const hintTries = 7
+const (
+	// hintTries is how often the places are asked because of one hint: a server
+	// tells of a commit a moment before it is signed. The pauses between are
+	// 2, 4, 8 ... 128 milliseconds.
+	hintTries = 8
+	// hintWait is how long a place may wait with its answer until there is a newer
+	// note. Those that know how to do that need to be asked once.
+	hintWait = 250 * time.Millisecond
+)
 
 // Follow implements source.Follower. A target that a server pushes is believed as
 // little as one that it names: it makes the places be asked, at once, but not more
@@ -45,7 +50,11 @@ func (s *Source) Follow(ctx context.Context, fn func(source.Target)) {
 			if s.hints.Wait(ctx) != nil {
 				return
 			}
-			t, err := s.Target(ctx)
+			wait := hintWait
+			if a, ok := s.known(); ok && a >= hinted.Load() {
+				wait = 0
+			}
+			t, err := s.target(ctx, wait)
 			if err == nil && !t.Same(told) {
 				told = t
 				fn(t)
@@ -53,9 +62,19 @@ func (s *Source) Follow(ctx context.Context, fn func(source.Target)) {
 			if err == nil && t.End >= hinted.Load() {
 				break
 			}
-			if sleep.For(ctx, 5*time.Millisecond<<try) != nil {
+			if sleep.For(ctx, 2*time.Millisecond<<try) != nil {
 				return
 			}
 		}
 	}
+}
+
+// known is the size of the newest statement that may be followed, if there is one.
+func (s *Source) known() (size uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == nil {
+		return 0, false
+	}
+	return s.newest.Target.End, true
 }

@@ -9,14 +9,18 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/proofsync/proofsync/pkg/checkpoint"
+	"github.com/proofsync/proofsync/pkg/document"
 )
 
-// place is where a note can be had from. fetch is called by one at a time.
+// place is where a note can be had from. fetch is called by one at a time. Where the
+// note is still the one that it brought before, it may wait for another one for
+// so long, if the place knows how to.
 type place interface {
 	String() string
-	fetch(ctx context.Context) ([]byte, error)
+	fetch(ctx context.Context, wait time.Duration) ([]byte, error)
 }
 
 // CheckPlace says what is wrong with the URL or path of a checkpoint.
@@ -45,7 +49,7 @@ type filePlace string
 
 func (p filePlace) String() string { return string(p) }
 
-func (p filePlace) fetch(context.Context) ([]byte, error) {
+func (p filePlace) fetch(context.Context, time.Duration) ([]byte, error) {
 	info, err := os.Stat(string(p))
 	switch {
 	case err != nil:
@@ -92,7 +96,7 @@ type webPlace struct {
 
 func (p *webPlace) String() string { return p.url }
 
-func (p *webPlace) fetch(ctx context.Context) ([]byte, error) {
+func (p *webPlace) fetch(ctx context.Context, wait time.Duration) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
 	if err != nil {
 		return nil, err
@@ -100,6 +104,9 @@ func (p *webPlace) fetch(ctx context.Context) ([]byte, error) {
 	r.Header.Set("Accept", "text/plain")
 	if p.etag != "" {
 		r.Header.Set("If-None-Match", p.etag)
+		if wait > 0 {
+			r.Header.Set("Prefer", document.PreferWait(wait))
+		}
 	}
 	answer, err := p.client.Do(r)
 	if err != nil {
@@ -132,21 +139,4 @@ func (p *webPlace) fetch(ctx context.Context) ([]byte, error) {
 		p.etag = ""
 	}
 	return note, nil
-}
-
-// newClient is an HTTP client for small answers.
-func newClient() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxResponseHeaderBytes = 64 << 10
-	t.DisableCompression = true
-	t.MaxIdleConnsPerHost = 2
-	return &http.Client{Transport: t}
-}
-
-// withoutRedirects is a client that answers redirects as they are: who is asked is
-// the operator's decision.
-func withoutRedirects(c *http.Client) *http.Client {
-	own := *c
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/proofsync/proofsync/internal/outbound"
 	"github.com/proofsync/proofsync/pkg/checkpoint"
 	"github.com/proofsync/proofsync/pkg/source"
 )
@@ -46,7 +47,7 @@ type Options struct {
 	// Timeout is how long a place may take; 0: five seconds.
 	Timeout time.Duration
 	// Rate is how many times a second pushed targets may make the places be asked;
-	// 0: 20.
+	// 0: 50.
 	Rate float64
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
@@ -86,13 +87,13 @@ type Source struct {
 // *MemoryError.
 func New(pool Pool, memory Memory, o Options) (*Source, error) {
 	if o.HTTP == nil {
-		o.HTTP = newClient()
+		o.HTTP = outbound.NewClient(nil)
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Second
 	}
 	if o.Rate <= 0 {
-		o.Rate = 20
+		o.Rate = 50
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -112,7 +113,7 @@ func New(pool Pool, memory Memory, o Options) (*Source, error) {
 	if len(o.Places) == 0 {
 		return nil, errors.New("no place of checkpoints: at least one URL or path expected")
 	}
-	client := withoutRedirects(o.HTTP)
+	client := outbound.WithoutRedirects(o.HTTP)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Places))) {
 		p, err := newPlace(name, client)
 		if err != nil {
@@ -165,14 +166,17 @@ func (s *Source) Sources() int { return 1 }
 
 // Target asks all places and names the newest statement that may be followed. Its
 // errors are *Error and *source.ContradictionError, or that of ctx.
-func (s *Source) Target(ctx context.Context) (source.Target, error) {
+func (s *Source) Target(ctx context.Context) (source.Target, error) { return s.target(ctx, 0) }
+
+// target is Target, where places may wait for another note for so long.
+func (s *Source) target(ctx context.Context, wait time.Duration) (source.Target, error) {
 	select {
 	case <-s.fetching:
 	case <-ctx.Done():
 		return source.Target{}, ctx.Err()
 	}
 	defer func() { s.fetching <- struct{}{} }()
-	signed, err := s.ask(ctx)
+	signed, err := s.ask(ctx, wait)
 	if ctx.Err() != nil {
 		return source.Target{}, ctx.Err()
 	}
@@ -194,7 +198,7 @@ func (s *Source) Target(ctx context.Context) (source.Target, error) {
 
 // ask asks all places at once. When one has what can be followed, the others get a
 // moment more: a place that hangs must not make all others late.
-func (s *Source) ask(ctx context.Context) (*checkpoint.Signed, error) {
+func (s *Source) ask(ctx context.Context, wait time.Duration) (*checkpoint.Signed, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	var asked sync.WaitGroup
 	defer asked.Wait()
@@ -202,7 +206,7 @@ func (s *Source) ask(ctx context.Context) (*checkpoint.Signed, error) {
 	answers := make(chan answer, len(s.places))
 	for _, p := range s.places {
 		asked.Go(func() {
-			note, err := p.fetch(ctx)
+			note, err := p.fetch(ctx, wait)
 			answers <- answer{p.String(), note, err}
 		})
 	}
