@@ -138,11 +138,23 @@ func (d *DB) Quarantine() (*Damage, error) {
 	g.aside = x
 	g.mu.Unlock()
 	if view != nil {
+		if x.Size > 0 { // before it is given up: a restart must not forget it
+			if kept := d.dir.KeepLost(store.Lost{Size: x.Size, Root: x.Root}); kept != nil {
+				d.log.Error("history lost with damaged data is remembered only until the process ends", "error", kept)
+			}
+		}
 		err = errors.Join(err, d.dir.Abandon())
 		view.Close()
 	}
 	return x, errors.Join(err, g.release())
 }
+
+// Lost is what was readable before damaged data was set aside, also by an earlier
+// process; zero: nothing was, or ForgetLost was called.
+func (d *DB) Lost() (store.Lost, error) { return d.dir.ReadLost() }
+
+// ForgetLost is called when what took the place of lost data was compared with it.
+func (d *DB) ForgetLost() error { return d.dir.ForgetLost() }
 
 // setAside moves a closed generation. That it could not be closed is no news.
 func (d *DB) setAside(g *generation, closing error) {

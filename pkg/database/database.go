@@ -223,7 +223,10 @@ func openDB(dir string, o Options) (*DB, error) {
 	}
 	db.dir = d
 	db.users.Add(1)
-	err = db.open(o.CreateIfMissing && !o.ReadOnly)
+	_, err = d.ReadLost() // which has to be right before anything is fetched
+	if err == nil {
+		err = db.open(o.CreateIfMissing && !o.ReadOnly)
+	}
 	if err == nil {
 		db.recall()
 		err = db.raiseEpoch(o.Epoch)

@@ -397,7 +397,7 @@ func (d *Dir) unlock() error {
 
 // ourFiles are the files of a directory, beside its generations and CURRENT.
 var ourFiles = []string{
-	"HEAD", "LOCK", checkpointName, damageName, signedName, signedName + ".lock",
+	"HEAD", "LOCK", checkpointName, damageName, lostName, signedName, signedName + ".lock",
 	"lost+found", "evidence", quarantineName, "proofsync.sock",
 }
 
@@ -411,7 +411,7 @@ func isForeign(name string) bool {
 func isLeftover(name string) bool {
 	replaced, temporary := strings.CutSuffix(name, ".tmp")
 	return strings.HasSuffix(name, loadSuffix) || strings.HasSuffix(name, dropSuffix) ||
-		temporary && slices.Contains([]string{currentName, checkpointName, damageName, signedName}, replaced)
+		temporary && slices.Contains([]string{currentName, checkpointName, damageName, lostName, signedName}, replaced)
 }
 
 func isNotExist(err error) bool { return err != nil && errors.Is(err, fs.ErrNotExist) }

@@ -61,6 +61,12 @@ func QuarantineDir(fs FS, path string, evidence []byte) (where string, err error
 			last = append(last, name)
 		}
 	}
+	// What was acknowledged is not forgotten with it, so far as that can be read.
+	if h, _, ok, err := readHead(fs, fs.PathJoin(path, "HEAD")); err == nil && ok && h.Size > 0 {
+		if err := keepLost(fs, path, Lost{h.Size, h.Root}); err != nil {
+			return "", err
+		}
+	}
 	as := quarantined("all")
 	c, err := readCurrent(fs, path)
 	if err != nil || c.epoch == 0 {

@@ -73,11 +73,23 @@ func (it *iteration) mend(ctx context.Context) error {
 	}
 	it.m.quarantines.Inc()
 	it.lookLocal()
-	if x.Size > 0 {
-		it.lost = x
+	if x.Size > it.lost.Size {
+		it.lost = store.Lost{Size: x.Size, Root: x.Root}
 	}
 	it.log.Warn("rebuilding damaged data from the source", "generation", x.Generation, "size", x.Size, "root", x.Root, "error", x.Err)
 	return nil
+}
+
+// rememberLost goes on with what an earlier process has set aside.
+func (s *Syncer) rememberLost() {
+	lost, err := s.db.Lost()
+	if err != nil { // the database has read it when it was opened
+		s.log.Error("history lost with damaged data is not compared", "error", err)
+		return
+	}
+	if s.lost = lost; lost.Size > 0 {
+		s.log.Info("remembers the history that was lost with damaged data: what is fetched has to continue it", "size", lost.Size, "root", lost.Root)
+	}
 }
 
 // replaced says what became of the state that was lost with damaged data, now that
@@ -86,7 +98,7 @@ func (it *iteration) mend(ctx context.Context) error {
 func (it *iteration) replaced(t source.Target) {
 	x := it.lost
 	switch {
-	case x == nil || x.Size > t.End:
+	case x.Size == 0 || x.Size > t.End:
 		return // or later
 	case it.relinked:
 		it.log.Info("rebuilt: the new data continues what was damaged", "size", x.Size, "root", x.Root)
@@ -97,5 +109,8 @@ func (it *iteration) replaced(t source.Target) {
 		it.log.Warn("history link missing: the source does not retain the size of the damaged data, whether the new history continues it is not proven",
 			"size", x.Size, "root", x.Root, "new_start", t.Start)
 	}
-	it.lost, it.relinked = nil, false
+	it.lost, it.relinked = store.Lost{}, false
+	if err := it.db.ForgetLost(); err != nil {
+		it.log.Warn("what was lost with damaged data is compared again after a restart", "error", err)
+	}
 }

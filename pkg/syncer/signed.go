@@ -69,7 +69,7 @@ func (it *iteration) givenUp(t source.Target, size uint64) bool {
 // target accepted last. A source must not be able to make a replica forget its
 // history, by whatever way it lost it.
 func (it *iteration) linkRemembered(ctx context.Context, t source.Target) (*fork, error) {
-	if x := it.lost; x != nil && x.Size <= t.End {
+	if x := it.lost; x.Size > 0 && x.Size <= t.End {
 		f, linked, err := it.linkTo(ctx, t, x.Size, x.Root)
 		if it.relinked = linked; err != nil || f != nil {
 			return f, err

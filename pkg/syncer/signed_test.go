@@ -487,3 +487,36 @@ func TestADifferentHistoryDoesNotReplaceDamagedDataUnnoticed(t *testing.T) {
 		}
 	}
 }
+
+// TestARestartDoesNotForgetWhatWasLostWithDamagedData: neither another history nor an
+// older one takes its place unnoticed.
+func TestARestartDoesNotForgetWhatWasLostWithDamagedData(t *testing.T) {
+	ours, theirs := twins(t, 3, 2)
+	sourcetest.Commit(t, theirs, 30, 2, 30)
+	srv := sourcetest.Start(t, sourcetest.Honest(ours))
+	cl := newClient(t, anyFixed, syncer.Options{SyncInterval: 5 * time.Millisecond}, srv.Addr)
+	cl.sync(t)
+	lost := targetOf(t, ours)
+	cl.db.NoteDamage(0, &store.CorruptError{Where: "a block", Err: errors.New("broken by the test")})
+	if _, err := cl.db.Quarantine(); err != nil {
+		t.Fatal(err)
+	}
+	srv.Handle(sourcetest.Honest(theirs))
+	for range 2 { // restarts
+		cl.reopen(t)
+		if st := cl.until(t, syncer.PhaseForked); st.Size != 0 || st.Fork.Location != lost.End {
+			t.Errorf("status %+v", st)
+		}
+	}
+	srv.Handle(sourcetest.Honest(ours))
+	sourcetest.Commit(t, ours, 40, 1, 30)
+	cl.reopen(t)
+	cl.sync(t)
+	equal(t, ours, cl.db)
+	if cl.logs.count("rebuilt: the new data continues what was damaged") != 1 {
+		t.Errorf("not said that it is the old history\n%s", cl.logs)
+	}
+	if l, err := cl.db.Lost(); err != nil || l.Size != 0 {
+		t.Errorf("still remembered: %+v, %v", l, err)
+	}
+}

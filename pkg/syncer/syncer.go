@@ -12,6 +12,7 @@ import (
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/source"
+	"github.com/proofsync/proofsync/pkg/store"
 )
 
 // Syncer keeps one database in step with one source. Sync and Run are for one
@@ -38,7 +39,7 @@ type Syncer struct {
 	behind     bool                      // said that the source is behind; the next time is no news
 	seen       sizes                     // of the operations fetched
 	rate       float64                   // verified operations per second, as measured last; 0: not yet
-	lost       *database.Damage          // what was readable before data was set aside; nil: nothing, or compared
+	lost       store.Lost                // what was readable before data was set aside; zero: nothing, or compared
 	relinked   bool                      // it was proven to be a part of what is being fetched in its place
 	told       time.Time                 // when the beginning of an iteration was last logged for operators
 }
@@ -58,6 +59,7 @@ func New(db *database.DB, src source.Source, o Options) *Syncer {
 	s.pushes = newPushes(s)
 	s.lookLocal()
 	s.rememberReached()
+	s.rememberLost()
 	return s
 }
 
