@@ -30,6 +30,7 @@ type witnessing struct {
 	logging
 	secure                                certificates
 	keyFile, origin, state, listen, first string
+	metricsListen                         string // empty: no port of their own
 	servers                               []string
 	firstUse                              bool
 	maxAge                                time.Duration
@@ -58,7 +59,8 @@ With --tls-ca-file it speaks TLS to the servers, which are verified with it; wit
 --tls-cert-file and --tls-key-file also on its own port.
 
 The last checkpoint signed is answered at GET /v1/checkpoint, and /livez, /readyz
-and /metrics are on the same port.`,
+and /metrics are on the same port, and with --metrics-listen also on one that never
+speaks TLS, for probes and scrapers.`,
 		Example: `  proofsync keys checkpoint --name witness.example.org/1 --out witness.key
   proofsync witness --key-file witness.key --origin example.org/orders --trusted-key "$(cat writer.pub)" \
     --server 10.0.0.7:8080 --state ./witness.state --listen 0.0.0.0:8083 --first note`,
@@ -72,6 +74,7 @@ and /metrics are on the same port.`,
 	f.StringSliceVarP(&w.servers, "server", "s", nil, "where proofs come from: host:port of the sync protocol; repeat for several")
 	f.StringVar(&w.state, "state", "", "file with the last checkpoint that was signed")
 	f.StringVar(&w.listen, "listen", "127.0.0.1:8083", "address to listen on; port 0 picks a free one and logs it")
+	f.StringVar(&w.metricsListen, "metrics-listen", "", "address of a second port, for metrics and probes alone and without TLS; empty: there is none")
 	f.StringVar(&w.first, "first", "", "with a new state, a file with the checkpoint that the first one has to continue")
 	f.BoolVar(&w.firstUse, "first-use", false, "with a new state, believe the first checkpoint that comes")
 	f.DurationVar(&w.maxAge, "max-target-age", time.Hour, "how old a checkpoint may be when it comes")
@@ -158,37 +161,69 @@ func (w *witnessing) run(cmd *cobra.Command) (err error) {
 		defer cancel()
 		watch.Go(func() { _ = secure.Run(ctx) })
 	}
-	return listenAndServe(cmd.Context(), w.listen, answers, wit.Handler(reg), log)
+	doors := []door{{"witness", "--listen", w.listen, answers, wit.Handler(reg)}}
+	if w.metricsListen != "" {
+		doors = append(doors, door{"metrics and probes", "--metrics-listen", w.metricsListen, nil, witness.Probes(reg)})
+	}
+	return listenAndServe(cmd.Context(), doors, log)
 }
 
 // stopTime is how long requests have to be answered when the process ends.
 const stopTime = 5 * time.Second
 
-// listenAndServe answers until the context ends.
-func listenAndServe(ctx context.Context, addr string, secure *tls.Config, h http.Handler, log *slog.Logger) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+// door is a port of the process.
+type door struct {
+	what    string // for the log
+	flag    string // for errors
+	addr    string
+	secure  *tls.Config // nil: in plaintext
+	handler http.Handler
+}
+
+// listenAndServe opens all doors, or none, and answers until the context ends or
+// one of them fails.
+func listenAndServe(ctx context.Context, doors []door, log *slog.Logger) (err error) {
+	var listeners []net.Listener
+	for _, d := range doors {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", d.addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return fmt.Errorf("%s: %w", d.flag, err)
+		}
+		listeners = append(listeners, l)
 	}
-	log.Info("witness listening", "addr", l.Addr().String(), "tls", secure != nil)
-	if secure != nil {
-		l = tls.NewListener(l, secure)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var serving sync.WaitGroup
+	var servers []*http.Server
+	for i, d := range doors {
+		l := listeners[i]
+		log.Info(d.what+" listening", "addr", l.Addr().String(), "tls", d.secure != nil)
+		if d.secure != nil {
+			l = tls.NewListener(l, d.secure)
+		}
+		s := witness.NewServer(d.handler, log)
+		servers = append(servers, s)
+		serving.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("%s: %w", d.flag, err))
+			}
+		})
 	}
-	s := witness.NewServer(h, log)
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = cause
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	err = s.Shutdown(stop)
-	if err != nil {
-		err = errors.Join(err, s.Close())
+	stop, release := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer release()
+	for _, s := range servers {
+		if e := s.Shutdown(stop); e != nil {
+			err = errors.Join(err, e, s.Close())
+		}
 	}
-	<-done //nolint:errcheck // it says that it was stopped
+	serving.Wait()
 	log.Info("witness stopped")
 	return err
 }

@@ -76,7 +76,10 @@ func newPushing(n *Notary) (*pushing, error) {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
 			return nil, fmt.Errorf("witness %.200q: http(s)://host:port expected", address)
 		}
-		n.o.Metrics.cosigned.WithLabelValues(u.Host) // 0 is worth being seen
+		n.o.Metrics.cosigned.WithLabelValues(u.Host) // 0 is worth being seen, and a rate needs something to start from
+		for _, reason := range []string{reasonUnreachable, reasonRefused, reasonUnusable} {
+			n.o.Metrics.refused.WithLabelValues(u.Host, reason)
+		}
 		p.witnesses = append(p.witnesses, &witness{host: u.Host, url: strings.TrimRight(address, "/") + cosignPath})
 	}
 	return p, nil
@@ -177,7 +180,7 @@ func (p *pushing) send(ctx context.Context, w *witness, i *issue, signed []byte)
 	answer, err := p.ask(ctx, w, signed)
 	if err == nil {
 		if err = p.n.cosigned(i, answer); err != nil {
-			err = &witnessError{"invalid", 0, err}
+			err = &witnessError{reasonUnusable, 0, err}
 		}
 	}
 	w.mu.Lock()
@@ -198,16 +201,23 @@ func (p *pushing) send(ctx context.Context, w *witness, i *issue, signed []byte)
 	}
 	w.failures++
 	pause := backoff(w.failures)
-	reason := "unreachable"
+	reason := reasonUnreachable
 	if e, ok := errors.AsType[*witnessError](err); ok {
 		reason, pause = e.reason, max(pause, e.after)
 	}
 	w.due = time.Now().Add(pause)
 	m.refused.WithLabelValues(w.host, reason).Inc()
-	if w.failures == 1 || reason == "refused" {
+	if w.failures == 1 || reason == reasonRefused {
 		p.n.log.Warn("witness did not cosign", "witness", w.host, "reason", reason, "error", err, "again_in", pause)
 	}
 }
+
+// Reasons for which a witness has not cosigned, as labels of a metric.
+const (
+	reasonUnreachable = "unreachable"
+	reasonRefused     = "refused"
+	reasonUnusable    = "invalid" // its answer
+)
 
 // witnessError says what a witness answered instead of a signature.
 type witnessError struct {
@@ -242,14 +252,14 @@ func (p *pushing) ask(ctx context.Context, w *witness, signed []byte) ([]byte, e
 		return nil, refusal(resp, body)
 	}
 	if len(body) > min(most, checkpoint.MaxNote) {
-		return nil, &witnessError{"invalid", 0, fmt.Errorf("an answer of more than %d bytes", most)}
+		return nil, &witnessError{reasonUnusable, 0, fmt.Errorf("an answer of more than %d bytes", most)}
 	}
 	return body, nil
 }
 
 // refusal is an answer without a signature.
 func refusal(resp *http.Response, body []byte) error {
-	e := &witnessError{reason: "refused", err: fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
+	e := &witnessError{reason: reasonRefused, err: fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
 	var problem document.Problem
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if kind == document.ProblemType && json.Unmarshal(body, &problem) == nil && problem.Code != "" {

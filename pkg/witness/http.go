@@ -39,11 +39,23 @@ func (w *Witness) Handler(g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/cosign", h.cosign)
 	mux.HandleFunc("GET /v1/checkpoint", h.checkpoint)
+	probes(mux, g)
+	return mux
+}
+
+// Probes answers /livez, /readyz, and /metrics from g, and nothing else: for a
+// port that is not the witness's own.
+func Probes(g prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	probes(mux, g)
+	return mux
+}
+
+func probes(mux *http.ServeMux, g prometheus.Gatherer) {
 	ok := func(rw http.ResponseWriter, _ *http.Request) { writeText(rw, []byte("ok\n")) }
 	mux.HandleFunc("GET /livez", ok)
 	mux.HandleFunc("GET /readyz", ok) // there is no handler before the state was read
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
-	return mux
 }
 
 type handler struct {
