@@ -163,15 +163,16 @@ seccompProfile:
 {{- end -}}
 
 {{/*
-A pod of the server or of a client: root, component, client (name of the group),
-w (the workload's values), config (settings, complete), ports, volume (volume of
-the data, null with a claim template), probes (false for a Job).
+A pod of the server, of a client or of the witness: root, component, client (name
+of the group), w (the workload's values), config (settings, complete), ports, volume
+(volume of the data, null with a claim template), probes (false for a Job), command
+(unless it is the component's program), args (before those of the values).
 */}}
 {{- define "proofsync.pod" -}}
 {{- $root := .root -}}
 {{- $w := .w -}}
 {{- /* The directory of the secret, not its files: those would never change. */ -}}
-{{- $secrets := dict "keys" $w.keys "tls" (dict "mountPath" $w.tls.mountPath "existingSecret" (include "proofsync.tlsSecret" .)) -}}
+{{- $secrets := dict "keys" (default (dict) $w.keys) "tls" (dict "mountPath" $w.tls.mountPath "existingSecret" (include "proofsync.tlsSecret" .)) -}}
 metadata:
   labels:
     {{- include "proofsync.labels" (dict "root" .root "component" .component "client" .client "pod" true "extra" $w.podLabels) | nindent 4 }}
@@ -222,13 +223,15 @@ spec:
     - name: {{ .component }}
       image: {{ include "proofsync.image" .root }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-      command: [/usr/local/bin/{{ .component }}]
-      {{- with $w.extraArgs }}
+      command: [{{ join ", " (default (list (printf "/usr/local/bin/%s" .component)) .command) }}]
+      {{- with concat (default (list) .args) $w.extraArgs }}
       args:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       env:
-        {{- include "proofsync.env" .config | trim | nindent 8 }}
+        {{- with include "proofsync.env" .config | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with include "proofsync.goEnv" $w.resources | trim }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -356,6 +359,27 @@ resources:
     storage: {{ .size }}
 {{- end -}}
 
+{{/* The claim of a StatefulSet (root, component, persistence), and what becomes of it. */}}
+{{- define "proofsync.claimTemplate" -}}
+persistentVolumeClaimRetentionPolicy:
+  whenDeleted: {{ .persistence.retention.whenDeleted }}
+  whenScaled: {{ .persistence.retention.whenScaled }}
+volumeClaimTemplates:
+  # Nothing in here may change later, so there is no version in its labels.
+  - apiVersion: v1
+    kind: PersistentVolumeClaim
+    metadata:
+      name: data
+      labels:
+        {{- include "proofsync.selector" . | nindent 8 }}
+      {{- with .persistence.annotations }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    spec:
+      {{- include "proofsync.claim" .persistence | nindent 6 }}
+{{- end -}}
+
 {{/*
 The settings of the server, complete. The last one is the time to stop in: it
 follows from the pod's.
@@ -368,9 +392,11 @@ follows from the pod's.
 {{- if .existingSecret -}}
 {{- if not (or .origin $w.config.checkpointOrigin) }}{{ fail "server.checkpoint.origin: the name of the log is missing, such as example.org/orders" }}{{ end -}}
 {{- $_ := set $own "checkpointKeyFile" "/etc/proofsync/checkpoint/key" -}}
-{{- else if or .origin .witnesses }}{{ fail "server.checkpoint.existingSecret: there is nothing to sign with; name the secret with the private key" }}{{ end -}}
+{{- else if and (or .origin .witnesses) (not (include "proofsync.signs" $)) }}{{ fail "server.checkpoint.existingSecret: there is nothing to sign with; name the secret with the private key" }}{{ end -}}
 {{- with .origin }}{{ $_ := set $own "checkpointOrigin" . }}{{ end -}}
-{{- with .witnesses }}{{ $_ := set $own "checkpointWitness" . }}{{ end -}}
+{{- $witnesses := .witnesses -}}
+{{- with include "proofsync.witnessURL" $ }}{{ $witnesses = append $witnesses . }}{{ end -}}
+{{- with $witnesses }}{{ $_ := set $own "checkpointWitness" . }}{{ end -}}
 {{- end -}}
 {{- if .Values.tls.enabled -}}
 {{- $own = merge $own (include "proofsync.tlsConfig" (dict "w" $w) | fromJson) (dict "tlsClientAuth" .Values.tls.clientAuth) -}}
@@ -430,6 +456,7 @@ externalTrafficPolicy: {{ . }}
 {{- with $root.Values.server.config.encoding }}{{ $_ := set $own "encoding" . }}{{ end -}}
 {{- end -}}
 {{- if $root.Values.tls.enabled }}{{ $own = merge $own (include "proofsync.tlsConfig" (dict "w" $w) | fromJson) }}{{ end -}}
+{{- $own = merge $own (include "proofsync.trustConfig" (dict "root" $root "w" $w "path" (printf "clients[%d].trust" $i)) | fromJson) -}}
 {{- $_ := set $w "config" (mergeOverwrite $own $w.config) -}}
 {{- $_ := set $w.config "httpPort" (include "proofsync.httpPort" $w.config) -}}
 {{- /* Whether there is a service to read from. */ -}}
@@ -437,6 +464,59 @@ externalTrafficPolicy: {{ . }}
 {{- $out = append $out $w -}}
 {{- end -}}
 {{- dict "list" $out | toJson -}}
+{{- end -}}
+
+{{/* Whether this release's server signs checkpoints; empty: it does not. */}}
+{{- define "proofsync.signs" -}}
+{{- $s := .Values.server -}}
+{{- if and $s.enabled (or $s.checkpoint.existingSecret $s.config.checkpointKeyFile $s.config.checkpointSignerCommand) -}}true{{- end -}}
+{{- end -}}
+
+{{/* The name of the log, as the server signs it. */}}
+{{- define "proofsync.origin" -}}
+{{- default .Values.server.checkpoint.origin .Values.server.config.checkpointOrigin -}}
+{{- end -}}
+
+{{/* Where the HTTP API of this release's server answers, without a path; empty: nowhere. */}}
+{{- define "proofsync.serverURL" -}}
+{{- $port := include "proofsync.httpPort" (merge (dict) .Values.server.config (dict "httpPort" 8081)) -}}
+{{- if and .Values.server.enabled (ne $port "off") -}}
+{{- $host := printf "%s://%s-server" (include "proofsync.scheme" .) (include "proofsync.fullname" .) -}}
+{{- with .Values.server.service.httpPort -}}
+{{- printf "%s.%s.svc:%d" $host $.Release.Namespace (int .) -}}
+{{- else -}}
+{{- printf "%s-headless.%s.svc:%s" $host $.Release.Namespace $port -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The settings of clients (root, w, path of the block) that follow signed targets, as JSON. */}}
+{{- define "proofsync.trustConfig" -}}
+{{- $root := .root -}}
+{{- $path := .path -}}
+{{- $own := dict -}}
+{{- $t := default (dict) .w.trust -}}
+{{- $keys := default (list) $t.keys -}}
+{{- $quorum := int (default 1 $t.quorum) -}}
+{{- if gt $quorum (max 1 (len $keys)) }}{{ fail (printf "%s.quorum: %d keys have to sign, and %s.keys has %d" $path $quorum $path (len $keys)) }}{{ end -}}
+{{- if $keys -}}
+{{- $own = dict "targetSource" "checkpoint" "trustedKey" $keys "quorum" $quorum -}}
+{{- $elsewhere := or .w.servers (not $root.Values.server.enabled) -}}
+{{- $origin := $t.origin -}}
+{{- if not (or $origin $elsewhere) }}{{ $origin = include "proofsync.origin" $root }}{{ end -}}
+{{- if not (or $origin .w.config.checkpointOrigin) }}{{ fail (printf "%s.origin: the name of the log is missing, such as example.org/orders" $path) }}{{ end -}}
+{{- with $origin }}{{ $_ := set $own "checkpointOrigin" . }}{{ end -}}
+{{- if $t.checkpoints -}}
+{{- $_ := set $own "checkpoint" $t.checkpoints -}}
+{{- else if not .w.config.checkpoint -}}
+{{- if $elsewhere }}{{ fail (printf "%s.checkpoints: where are the checkpoints of a server elsewhere? http(s)://host:port/v1/checkpoint" $path) }}{{ end -}}
+{{- if not (include "proofsync.signs" $root) }}{{ fail (printf "%s.keys: the server signs nothing; set server.checkpoint.existingSecret, or %s.checkpoints" $path $path) }}{{ end -}}
+{{- $url := include "proofsync.serverURL" $root -}}
+{{- if not $url }}{{ fail (printf "%s.checkpoints: server.config.httpPort is off, so checkpoints have to come from elsewhere" $path) }}{{ end -}}
+{{- $_ := set $own "checkpoint" (printf "%s/v1/checkpoint%s" $url (ternary (printf "?signatures=%d" $quorum) "" (gt $quorum 1))) -}}
+{{- end -}}
+{{- end -}}
+{{- $own | toJson -}}
 {{- end -}}
 
 {{- define "proofsync.dnsEgress" }}
@@ -470,6 +550,12 @@ externalTrafficPolicy: {{ . }}
     - podSelector:
         matchLabels:
           {{- include "proofsync.selector" (dict "root" $.root "component" "test") | nindent 10 }}
+    {{- if $.clients }}
+    # for checkpoints
+    - podSelector:
+        matchLabels:
+          {{- include "proofsync.selector" (dict "root" $.root "component" "client") | nindent 10 }}
+    {{- end }}
   {{- end }}
 {{- end }}
 

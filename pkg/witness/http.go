@@ -33,7 +33,7 @@ const (
 )
 
 // Handler answers POST /v1/cosign, GET /v1/checkpoint (the last note signed),
-// /livez, /readyz, and /metrics from g.
+// /startupz, /livez, /readyz, and /metrics from g.
 func (w *Witness) Handler(g prometheus.Gatherer) http.Handler {
 	h := &handler{w: w, hosts: make(map[netip.Prefix]*rate.Limiter), places: make(chan struct{}, maxWaiting)}
 	mux := http.NewServeMux()
@@ -43,7 +43,7 @@ func (w *Witness) Handler(g prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// Probes answers /livez, /readyz, and /metrics from g, and nothing else: for a
+// Probes answers /startupz, /livez, /readyz, and /metrics from g, and nothing else: for a
 // port that is not the witness's own.
 func Probes(g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
@@ -53,6 +53,7 @@ func Probes(g prometheus.Gatherer) http.Handler {
 
 func probes(mux *http.ServeMux, g prometheus.Gatherer) {
 	ok := func(rw http.ResponseWriter, _ *http.Request) { writeText(rw, []byte("ok\n")) }
+	mux.HandleFunc("GET /startupz", ok)
 	mux.HandleFunc("GET /livez", ok)
 	mux.HandleFunc("GET /readyz", ok) // there is no handler before the state was read
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))

@@ -100,6 +100,23 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"monitoring.dashboard.enabled=true", "/monitoring"},
 		{"podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable"},
 		{"test.deadline=soon", "/test/deadline"},
+		{"witness.replicas=2", "/witness"},
+		{"witness.existingSecret=Upper", "/witness/existingSecret"},
+		{"witness.trustedKeys[0]=PRIVATE+KEY+a+00000000+AAAA", "/witness/trustedKeys/0"},
+		{"witness.maxTargetAge=1", "/witness/maxTargetAge"},
+		{"witness.servers[0]=nohost", "/witness/servers/0"},
+		{"witness.persistence.enabled=false", "/witness/persistence"},
+		{"witness.service.sessionAffinity=ClientIP", "/witness/service"},
+		{"witness.logLevel=loud", "/witness/logLevel"},
+		{"networkPolicy.witness.form=x", "/networkPolicy/witness"},
+		{"client.trust.quorum=0", "/client/trust/quorum"},
+		{"client.trust.keys[0]=key", "/client/trust/keys/0"},
+		{"client.trust.key=a", "/client/trust"},
+		{"clients[0].name=a,clients[0].trust.quorum=two", "/clients/0/trust/quorum"},
+		// What no schema can say.
+		{"client.trust.quorum=2", "clients[0].trust.quorum"},
+		{"witness.enabled=true", "witness.existingSecret"},
+		{"witness.enabled=true,witness.existingSecret=a", "witness.trustedKeys"},
 	} {
 		flag := "--set"
 		if c.set == claim {
