@@ -213,6 +213,11 @@ func bad(warn, alarm float64) []step {
 	return []step{{Color: "green"}, {Color: "yellow", Value: &warn}, {Color: "red", Value: &alarm}}
 }
 
+// falling is bad the other way round: yellow and red from its two values down.
+func falling(warn, alarm float64) []step {
+	return []step{{Color: "red"}, {Color: "yellow", Value: &alarm}, {Color: "green", Value: &warn}}
+}
+
 func stat(title, unit string, steps []step, t target) panel {
 	text := "value"
 	if t.Instant {

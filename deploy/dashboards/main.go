@@ -2,7 +2,7 @@
 //
 //	go run ./deploy/dashboards helm/files/dashboards
 //
-// The three dashboards are described here, in types, and written as the JSON
+// The four dashboards are described here, in types, and written as the JSON
 // that Grafana imports. It knows nothing of a running Grafana.
 package main
 
@@ -42,7 +42,7 @@ func (d dashboard) render() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-func all() []dashboard { return []dashboard{overview(), server(), client()} }
+func all() []dashboard { return []dashboard{overview(), server(), client(), witness()} }
 
 // of selects series by the variables of every dashboard.
 const of = `{namespace=~"$namespace", pod=~"$pod"}`
@@ -58,6 +58,10 @@ func overview() dashboard {
 		stat("Of another family", "none", bad(1, 1), q(`sum(proofsync_sync_mismatch`+of+`)`, "")),
 		stat("Disks that are full", "none", bad(1, 1), q(`sum(proofsync_disk_paused`+of+`)`, "")),
 		stat("Damaged", "none", bad(1, 1), q(`sum(proofsync_database_damaged`+of+`)`, "")),
+		stat("Oldest signed target", "s", bad(1800, 3600), q(`max(proofsync_checkpoint_age_seconds`+of+`)`, "")),
+		stat("No fresh checkpoint", "none", bad(1, 1), q(`sum(proofsync_checkpoint_stale`+of+`)`, "")),
+		stat("Forks seen by witnesses", "none", bad(1, 1), q(`sum(proofsync_witness_refused_total{namespace=~"$namespace", pod=~"$pod", reason="fork"})`, "")),
+		stat("First certificate ends in", "d", falling(7, 2), q(`min(proofsync_tls_expiry_timestamp_seconds`+of+` - time()) / 86400`, "")),
 		row("In step"),
 		series("Lag", "operations the replica does not have yet", "short", q(`proofsync_sync_lag_operations`+of, "{{pod}}")),
 		series("Size of the log", "server, targets and replicas lie on one line when all is well", "short",
@@ -99,7 +103,7 @@ func server() dashboard {
 			q(`proofsync_database_start_location`+of+` and on (namespace, pod) proofsync_serve_connections`, "start")),
 		series("Demonstration operations", "", "ops", q(`rate(proofsync_generator_operations_total`+of+`[$__rate_interval])`, "{{pod}}")),
 	}
-	return newDashboard("proofsync-server", "proofsync / Server", "proofsync_serve_connections", slices.Concat(panels, pushed(), writes(), httpAPI("proofsync_serve_connections"), engine("proofsync_serve_connections"))...)
+	return newDashboard("proofsync-server", "proofsync / Server", "proofsync_serve_connections", slices.Concat(panels, pushed(), signing(), limits(), secrets("proofsync_serve_connections"), writes(), httpAPI("proofsync_serve_connections"), engine("proofsync_serve_connections"))...)
 }
 
 func client() dashboard {
@@ -121,16 +125,11 @@ func client() dashboard {
 		series("Requests in flight", "", "short", q(`proofsync_sync_requests_in_flight`+of, "{{pod}}")),
 		series("Bytes in flight", "", "bytes", q(`proofsync_sync_in_flight_bytes`+of, "{{pod}}")),
 		series("Received", "", "Bps", q(`sum by (pod, peer) (rate(proofsync_source_received_bytes_total`+of+`[$__rate_interval]))`, "{{pod}} from {{peer}}")),
-		row("Servers"),
-		series("Connected", "1 while there is a connection", "none", q(`proofsync_source_connected`+of, "{{pod}} to {{peer}}")),
-		series("Verdicts", "what answers were found to be", "ops", q(`sum by (peer, verdict) (rate(proofsync_source_verdicts_total`+of+`[$__rate_interval]))`, "{{peer}} {{verdict}}")),
-		series("Failures", "by reason", "ops", q(`sum by (peer, reason) (rate(proofsync_source_failures_total`+of+`[$__rate_interval])) or vector(0)`, "{{peer}} {{reason}}")),
-		series("Cool-down", "length of the latest pause for misbehaviour", "s", q(`proofsync_source_cooldown_seconds`+of, "{{peer}}")),
 		row("Trust"),
 		series("Refuted, forked, mismatched", "", "none", q(`proofsync_sync_verification_failures_total`+of, "refuted {{pod}}"), q(`proofsync_sync_forked`+of, "forked {{pod}}"), q(`proofsync_sync_mismatch`+of, "mismatched {{pod}}")),
 		series("Rebuilds and missing links", "", "none", q(`proofsync_sync_rebuilds_total`+of, "rebuilds {{pod}}"), q(`proofsync_sync_quarantines_total`+of, "damaged and rebuilt {{pod}}"), q(`proofsync_sync_history_links_missing_total`+of, "links missing {{pod}}"), q(`proofsync_sync_target_regressions_total`+of, "targets that went back {{pod}}")),
 	}
-	return newDashboard("proofsync-client", "proofsync / Client", "proofsync_sync_iterations_total", slices.Concat(panels, following(), httpAPI("proofsync_sync_iterations_total"), engine("proofsync_sync_iterations_total"))...)
+	return newDashboard("proofsync-client", "proofsync / Client", "proofsync_sync_iterations_total", slices.Concat(panels, sources(), followed(), secrets("proofsync_sync_iterations_total"), following(), httpAPI("proofsync_sync_iterations_total"), engine("proofsync_sync_iterations_total"))...)
 }
 
 // engine are the panels of storage engine and runtime, for the pods that have the metric.
