@@ -6,36 +6,82 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os/exec"
-	"strings"
 	"time"
 
+	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/telemetry"
 )
 
-// job is what a child process is told on its standard input. It answers with
-// JSON on standard output: a server with a serverUp when it listens and a
-// serverDown after its input has ended, a client with a Run.
+// The parent tells a child on its standard input what it is, and then what to
+// do, step by step; the child answers every line with one on standard output.
+// It ends with its input, which it does when the parent dies as well.
+
+// job is what a child is.
 type job struct {
-	Role      string `json:"role"` // "server" or "client"
-	Dir       string `json:"dir"`
-	Family    string `json:"family"`
-	Encoding  string `json:"encoding"`
-	Addr      string `json:"addr,omitempty"`
-	BatchSize int    `json:"batch_size,omitempty"`
+	Role       string `json:"role"` // of roles
+	Dir        string `json:"dir,omitempty"`
+	Family     string `json:"family"`
+	Encoding   string `json:"encoding"`
+	ValueBytes int    `json:"value_bytes"`
+	CacheBytes int64  `json:"cache_bytes,omitempty"`
+	Create     bool   `json:"create,omitempty"`     // the database is made
+	Addr       string `json:"addr,omitempty"`       // of the server to ask
+	BatchSize  int    `json:"batch_size,omitempty"` // operations in a request
+	Profile    string `json:"profile,omitempty"`    // begins the paths of its profiles; empty: none
+
+	codec operation.Codec
 }
 
-type serverUp struct {
-	Addr string `json:"addr"`
+// step is what a child has to do. Which fields count depends on Do.
+type step struct {
+	Do      string     `json:"do"`
+	First   uint64     `json:"first,omitempty"` // number of the first key, or of the first of a sequence
+	Count   int        `json:"count,omitempty"`
+	Keys    uint64     `json:"keys,omitempty"` // there are, numbered from 0
+	Version uint64     `json:"version,omitempty"`
+	NoSync  bool       `json:"no_sync,omitempty"`
+	Absent  bool       `json:"absent,omitempty"`
+	Tasks   int        `json:"tasks,omitempty"` // goroutines, or connections
+	Path    string     `json:"path,omitempty"`
+	Size    uint64     `json:"size,omitempty"`
+	Root    mmr.Digest `json:"root,omitzero"`
 }
 
-type serverDown struct {
-	PeakBytes uint64 `json:"peak_memory_bytes"`
+// answer is what became of a step, or of starting. Fields that do not apply are 0.
+type answer struct {
+	Seconds    float64    `json:"seconds,omitempty"`
+	CPU        float64    `json:"cpu,omitempty"` // seconds of all processors, in those Seconds or since the last answer
+	P50        float64    `json:"p50,omitempty"` // seconds
+	P99        float64    `json:"p99,omitempty"`
+	Operations uint64     `json:"operations,omitempty"`
+	Size       uint64     `json:"size,omitempty"` // of the log
+	Start      uint64     `json:"start,omitempty"`
+	Root       mmr.Digest `json:"root,omitzero"`
+	Addr       string     `json:"addr,omitempty"`
+	Disk       uint64     `json:"disk,omitempty"`        // bytes of the directory
+	PeakMemory uint64     `json:"peak_memory,omitempty"` // bytes, of the process so far
+}
+
+// worker does the steps of a role, one at a time.
+type worker interface {
+	do(ctx context.Context, s step) (answer, error)
+	close() error
+}
+
+// roles begin workers. The answer is that to the job; ctx ends when the parent
+// has nothing more to ask.
+var roles = map[string]func(ctx context.Context, j job) (worker, answer, error){
+	"database": newLocal,
+	"server":   newServer,
+	"replica":  newReplica,
+	"load":     newLoad,
+	"fsck":     newFsck,
 }
 
 // Child is the body of a child process.
-func Child(ctx context.Context, in io.Reader, out io.Writer) error {
+func Child(ctx context.Context, in io.Reader, out io.Writer) (err error) {
+	telemetry.TuneMemory() // as all programs do
 	dec := json.NewDecoder(in)
 	var j job
 	if err := dec.Decode(&j); err != nil {
@@ -49,124 +95,71 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	codec := operation.NewCodec(family, encoding)
-	switch j.Role {
-	case "server":
-		return serverChild(ctx, j, codec, io.MultiReader(dec.Buffered(), in), json.NewEncoder(out))
-	case "client":
-		return clientChild(ctx, j, codec, json.NewEncoder(out))
+	j.codec = operation.NewCodec(family, encoding)
+	begin, ok := roles[j.Role]
+	if !ok {
+		return fmt.Errorf("job: unknown role %q", j.Role)
 	}
-	return fmt.Errorf("job: unknown role %q", j.Role)
-}
-
-// process is a running child.
-type process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	out    *json.Decoder
-	stderr *tailWriter
-}
-
-func start(ctx context.Context, o Options, j job) (*process, error) {
-	cmd := o.Child(ctx)
-	cmd.WaitDelay = 5 * time.Second
-	p := &process{cmd: cmd, stderr: &tailWriter{}}
-	cmd.Stderr = p.stderr
-	var err error
-	if p.stdin, err = cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
+	stop, err := profile(j.Profile)
 	if err != nil {
-		return nil, err
-	}
-	p.out = json.NewDecoder(stdout)
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start child process: %w", err)
-	}
-	j.Family, j.Encoding = o.Codec.Family().String(), o.Codec.Encoding().String()
-	if err := json.NewEncoder(p.stdin).Encode(j); err != nil {
-		return nil, p.end(err)
-	}
-	return p, nil
-}
-
-// read decodes the next answer of the child.
-func (p *process) read(v any) error {
-	err := p.out.Decode(v)
-	if errors.Is(err, io.EOF) {
-		return errors.New("child process ended without an answer")
-	}
-	return err
-}
-
-// end lets the child finish and returns err, or else what the child ended with.
-func (p *process) end(err error) error {
-	p.stdin.Close()
-	wait := p.cmd.Wait()
-	if wait == nil {
 		return err
 	}
-	if text := strings.TrimSpace(p.stderr.String()); text != "" {
-		return errors.Join(err, fmt.Errorf("%w: %s", wait, text))
-	}
-	return errors.Join(err, wait)
-}
+	defer func() { err = errors.Join(err, stop()) }()
 
-// tailWriter keeps the last bytes written to it.
-type tailWriter struct{ b []byte }
-
-func (w *tailWriter) Write(p []byte) (int, error) {
-	const most = 2048
-	w.b = append(w.b, p...)
-	if over := len(w.b) - most; over > 0 {
-		w.b = append(w.b[:0], w.b[over:]...)
-	}
-	return len(p), nil
-}
-
-func (w *tailWriter) String() string { return string(w.b) }
-
-// serverProcess is a child that serves the prepared database.
-type serverProcess struct {
-	*process
-	addr string
-}
-
-func startServer(ctx context.Context, o Options, dir string) (*serverProcess, error) {
-	p, err := start(ctx, o, job{Role: "server", Dir: dir})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	steps := make(chan step)
+	// Nobody can call off a read of standard input: this ends with the parent, or
+	// with the process.
+	go func() {
+		defer close(steps)
+		defer cancel()
+		for {
+			var s step
+			if dec.Decode(&s) != nil {
+				return
+			}
+			select {
+			case steps <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	w, a, err := begin(ctx, j)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var up serverUp
-	if err := p.read(&up); err != nil {
-		return nil, fmt.Errorf("server: %w", p.end(err))
+	defer func() { err = errors.Join(err, w.close()) }()
+	enc := json.NewEncoder(out)
+	for {
+		cpu := cpuTime()
+		a.PeakMemory = peakMemory()
+		if err := enc.Encode(a); err != nil {
+			return err
+		}
+		s, ok := <-steps
+		if !ok {
+			return nil
+		}
+		if a, err = w.do(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.Do, err)
+		}
+		if a.CPU == 0 {
+			a.CPU = cpuTime() - cpu
+		}
 	}
-	if _, _, err := net.SplitHostPort(up.Addr); err != nil {
-		return nil, fmt.Errorf("server: %w", p.end(err))
-	}
-	return &serverProcess{p, up.Addr}, nil
 }
 
-// stop ends the server in good order and returns its peak memory.
-func (s *serverProcess) stop() (uint64, error) {
-	s.stdin.Close()
-	var down serverDown
-	err := s.read(&down)
-	if err = s.end(err); err != nil {
-		return 0, fmt.Errorf("server: %w", err)
-	}
-	return down.PeakBytes, nil
+// stopwatch measures what a step is about, where that is less than all of it.
+type stopwatch struct {
+	began time.Time
+	cpu   float64
 }
 
-func syncOurs(ctx context.Context, o Options, batch int, addr, data string) (run Run, err error) {
-	p, err := start(ctx, o, job{Role: "client", Dir: data, Addr: addr, BatchSize: batch})
-	if err != nil {
-		return run, err
-	}
-	err = p.read(&run)
-	if err = p.end(err); err != nil {
-		return run, fmt.Errorf("client: %w", err)
-	}
-	return run, nil
+func startWatch() stopwatch { return stopwatch{time.Now(), cpuTime()} }
+
+func (w stopwatch) stop(a *answer) {
+	a.Seconds = time.Since(w.began).Seconds()
+	a.CPU = cpuTime() - w.cpu
 }
