@@ -41,7 +41,7 @@ func (s *session) within(fn func(part *session) (sample, error)) (result sample,
 // start starts a child. Those that are not ended before end with the session.
 func (s *session) start(ctx context.Context, j job) (*process, answer, error) {
 	if s.o.Profile != "" {
-		name := fmt.Sprintf("%s-%d-%s", strings.NewReplacer(", ", "-", " ", "-").Replace(s.name), s.ops, j.Role)
+		name := fmt.Sprintf("%s-%d-%s", fileName(s.name), s.ops, j.Role)
 		s.counts[name]++
 		j.Profile = filepath.Join(s.o.Profile, fmt.Sprintf("%s-%d", name, s.counts[name]))
 	}
@@ -80,3 +80,6 @@ func (s *session) copyOf(ctx context.Context, p *prepared) (string, error) {
 	}
 	return dir, link(ctx, s.o, p.dir, dir)
 }
+
+// fileName is a title without spaces.
+func fileName(title string) string { return strings.NewReplacer(", ", "-", " ", "-").Replace(title) }
