@@ -11,8 +11,9 @@ import (
 
 // Measure runs every variant of every scenario in turn. One that fails says so in
 // its result, and the others still run; the error then says how many failed. The
-// report is nil only with an error of Validate, or of making directories; when
-// ctx ends, the report has what was measured until then, beside the error.
+// report is nil only with an error of Validate, or of making the folder for
+// profiles; when ctx ends, or a directory cannot be made or removed, it has what
+// was measured until then, beside the error.
 func Measure(ctx context.Context, o Options) (*Report, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	for _, ops := range o.Sizes {
 		l, err := newLab(o, ops)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
 		for _, v := range o.variants() {
 			result, err := l.measure(ctx, v)
@@ -76,8 +77,10 @@ func (l *lab) measure(ctx context.Context, v variant) (r Result, err error) {
 		return r, err
 	}
 	l.o.Logger.Debug("scenario prepared", "scenario", v.title(), "ops", l.ops, "duration", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
 	var samples []sample
-	for i := range l.o.WarmUp + l.o.Runs {
+	all := l.o.WarmUp + l.o.Runs
+	for i := range all {
 		one, err := once(ctx)
 		if err != nil {
 			return r, err
@@ -89,8 +92,8 @@ func (l *lab) measure(ctx context.Context, v variant) (r Result, err error) {
 		if !warm {
 			samples = append(samples, one)
 		}
-		l.o.Logger.Info("run completed", "scenario", v.title(), "ops", l.ops, "run", i+1, "of", l.o.WarmUp+l.o.Runs, "warm_up", warm,
-			"seconds", fmt.Sprintf("%.4f", one[seconds]), "ops_per_second", int(one[operationsRate]))
+		l.o.Logger.Info("run completed", "scenario", v.title(), "ops", l.ops, "run", i+1, "of", all, "warm_up", warm,
+			"seconds", fmt.Sprintf("%.4f", one[seconds]), "eta", left(began, i+1, all))
 	}
 	r.Runs, r.Figures = len(samples), summarise(samples)
 	return r, nil

@@ -63,6 +63,7 @@ var figuresOf = map[string][]string{
 }
 
 func TestEveryScenarioIsMeasured(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		codec operation.Codec
 		value int
@@ -73,6 +74,7 @@ func TestEveryScenarioIsMeasured(t *testing.T) {
 		{operation.NewCodec(operation.Immutable, operation.Variable), 5},
 	} {
 		t.Run(tc.codec.String(), func(t *testing.T) {
+			t.Parallel()
 			o := options(t)
 			o.Codec, o.ValueBytes = tc.codec, tc.value
 			if tc.codec == anyFixed {
@@ -110,6 +112,7 @@ func TestEveryScenarioIsMeasured(t *testing.T) {
 }
 
 func TestEveryScenarioIsKnownToItsTests(t *testing.T) {
+	t.Parallel()
 	for _, name := range Scenarios() {
 		if figuresOf[name] == nil {
 			t.Errorf("%s: no figures are expected of it", name)
@@ -118,6 +121,7 @@ func TestEveryScenarioIsKnownToItsTests(t *testing.T) {
 }
 
 func TestSizesAreMeasuredOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync")
 	o.Sizes = []int{1, 70}
 	r, err := Measure(t.Context(), o)
@@ -135,6 +139,7 @@ func TestSizesAreMeasuredOneAfterTheOther(t *testing.T) {
 
 // A document as programs expect it: names of members are an interface.
 func TestReportAsJSON(t *testing.T) {
+	t.Parallel()
 	load := 0.5
 	r := Report{
 		Version: 1, Machine: Machine{2, "linux", "amd64", "go1.26.1", &load}, Proofsync: "v1.2.3",
@@ -172,6 +177,7 @@ const (
 )
 
 func TestFailingPeerLeavesOtherScenarios(t *testing.T) {
+	t.Parallel()
 	end := strings.Replace(peerEnds, "%s", strings.Repeat("ab", 32), 1)
 	variable := operation.NewCodec(operation.Any, operation.Variable)
 	plain := filepath.Join(t.TempDir(), "client")
@@ -208,6 +214,7 @@ func TestFailingPeerLeavesOtherScenarios(t *testing.T) {
 }
 
 func TestPeerThatComesToTheRootIsCompared(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync")
 	l, err := newLab(o.withDefaults(), 300)
 	if err != nil {
@@ -243,6 +250,7 @@ func TestPeerThatComesToTheRootIsCompared(t *testing.T) {
 }
 
 func TestOptionsOutOfRangeAreNamed(t *testing.T) {
+	t.Parallel()
 	for want, change := range map[string]func(*Options){
 		`scenario "sleep": one of cold-sync, `: func(o *Options) { o.Scenarios = []string{"read", "sleep"} },
 		"operations 0":                         func(o *Options) { o.Sizes = []int{0} },
@@ -268,6 +276,7 @@ func TestOptionsOutOfRangeAreNamed(t *testing.T) {
 }
 
 func TestScenarioWithoutRoomIsLeftOut(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync", "read", "fsck")
 	o.Sizes, o.Runs = []int{300}, 1
 	full := false
@@ -290,6 +299,7 @@ func TestScenarioWithoutRoomIsLeftOut(t *testing.T) {
 }
 
 func TestBrokenChildIsReported(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync", "fsck")
 	o.Child = func(ctx context.Context) *exec.Cmd {
 		return exec.CommandContext(ctx, "/bin/sh", "-c", "echo out of order >&2; exit 7")
@@ -306,6 +316,7 @@ func TestBrokenChildIsReported(t *testing.T) {
 }
 
 func TestInterruptedMeasurementLeavesNothing(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync", "follow", "read")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -326,6 +337,7 @@ func TestInterruptedMeasurementLeavesNothing(t *testing.T) {
 }
 
 func TestProfilesOfEveryProcess(t *testing.T) {
+	t.Parallel()
 	o := options(t, "cold-sync")
 	o.Profile = filepath.Join(t.TempDir(), "profiles")
 	if _, err := Measure(t.Context(), o); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/mmr"
@@ -59,7 +58,7 @@ func (l *lab) room(bytes uint64) error {
 		Measure: func() (space.Usage, error) { return l.o.Space(l.dir) },
 	})
 	if err := guard.Need(bytes); err != nil {
-		return fmt.Errorf("about %s would be needed below %s: %w", space.Bytes(bytes), l.dir, err)
+		return fmt.Errorf("about %s would be needed below %s: %w (choose another folder for databases, or fewer operations)", space.Bytes(bytes), l.dir, err)
 	}
 	return nil
 }
@@ -84,20 +83,15 @@ func (l *lab) database(ctx context.Context) (*prepared, error) {
 		return nil, err
 	}
 	defer child.kill()
-	began := time.Now()
+	told := newProgress(l.o.Logger, "preparing database", l.ops)
 	chunk := 10 * fillBatch(l.o.ValueBytes)
 	var a answer
-	for done, said := 0, began; done < l.ops; done += chunk {
+	for done := 0; done < l.ops; done += chunk {
 		n := min(chunk, l.ops-done)
 		if a, err = child.do(step{Do: "fill", First: uint64(done), Count: n, NoSync: done+n < l.ops}); err != nil {
 			return nil, err
 		}
-		if time.Since(said) > 5*time.Second {
-			said = time.Now()
-			rate := float64(done+n) / time.Since(began).Seconds()
-			l.o.Logger.Info("preparing database", "writes", done+n, "total", l.ops, "rate", int(rate),
-				"eta", time.Duration(float64(l.ops-done-n)/rate*float64(time.Second)).Round(time.Second))
-		}
+		told.at(done + n)
 	}
 	if _, err := child.do(step{Do: "settle"}); err != nil {
 		return nil, err
@@ -109,7 +103,7 @@ func (l *lab) database(ctx context.Context) (*prepared, error) {
 	if p.size < uint64(l.ops) {
 		return nil, fmt.Errorf("the prepared database has %d operations after %d writes", p.size, l.ops)
 	}
-	l.o.Logger.Info("database prepared", "writes", l.ops, "size", p.size, "start", p.start, "root", p.root, "duration", time.Since(began).Round(time.Millisecond))
+	told.end("size", p.size, "start", p.start, "root", p.root)
 	l.made.database = p
 	return p, nil
 }
@@ -142,6 +136,7 @@ func (l *lab) replica(ctx context.Context) (_ *prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
+	told := newProgress(l.o.Logger, "preparing replica", l.ops)
 	a, err := client.do(step{Do: "sync"})
 	if err != nil {
 		return nil, err
@@ -152,6 +147,7 @@ func (l *lab) replica(ctx context.Context) (_ *prepared, err error) {
 	if _, err := client.do(step{Do: "settle"}); err != nil {
 		return nil, err
 	}
+	told.end()
 	l.made.replica = p
 	return p, errors.Join(client.end(), server.end())
 }
@@ -173,15 +169,18 @@ func (l *lab) lines(ctx context.Context) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(l.dir, "input.jsonl")
-	if err := writeLines(ctx, path, l.ops, l.o.ValueBytes); err != nil {
+	told := newProgress(l.o.Logger, "preparing input", l.ops)
+	if err := writeLines(ctx, path, l.ops, l.o.ValueBytes, told.at); err != nil {
+		os.Remove(path)
 		return "", err
 	}
+	told.end()
 	l.made.lines = path
 	return path, nil
 }
 
 // writeLines writes the first count keys with their first values.
-func writeLines(ctx context.Context, path string, count, valueBytes int) (err error) {
+func writeLines(ctx context.Context, path string, count, valueBytes int, told func(done int)) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -190,8 +189,11 @@ func writeLines(ctx context.Context, path string, count, valueBytes int) (err er
 	w := bufio.NewWriterSize(f, 1<<20)
 	var line, key, value []byte
 	for n := range uint64(count) {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if n%1024 == 0 {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			told(int(n))
 		}
 		key, value = appendKey(key[:0], n), appendValue(value[:0], n, 0, valueBytes)
 		line = append(line[:0], `{"key_base64":"`...)
