@@ -31,8 +31,7 @@ func newBench() *cobra.Command {
 as processes of their own over loopback, everything verified, and durable before
 the clock stops. A table is printed, or JSON for programs: medians of several runs.
 
-Scenarios (--scenario; all of them by default, none takes longer than a minute a
-run at a million keys):
+Scenarios (--scenario; all of them by default, none is left out for its length):
   cold-sync    an empty replica, to the root readable and on disk; for every --batch-size
   catch-up     a replica that follows, one commit of 10,000 changes: from the target
                known to the root readable; for every --batch-size

@@ -64,29 +64,24 @@ type Figure struct {
 
 // Names of figures.
 const (
-	seconds        = "seconds"
+	seconds        = "seconds" // of the measured step; in follow, the median of its commits
 	operationsRate = "operations_per_second"
 	valueBytesRate = "value_bytes_per_second"
 	latencyP50     = "latency_p50"
 	latencyP99     = "latency_p99"
-	clientMemory   = "client_peak_memory"
+	clientMemory   = "client_peak_memory" // of the client, or of the only process there is
 	serverMemory   = "server_peak_memory"
-	diskPerOp      = "disk_per_operation"
+	diskPerOp      = "disk_per_operation" // once tables are merged
 	diskBytes      = "disk_bytes"
 	reopenSeconds  = "reopen_seconds"
-	cpuSeconds     = "cpu_seconds"
-	unitSeconds    = "s"
-	unitBytes      = "B"
-	unitRate       = "op/s"
-	unitBytesRate  = "B/s"
-	unitBytesPerOp = "B/op"
+	cpuSeconds     = "cpu_seconds" // of all processors, in the measured process; in serve, the server
 )
 
 // units are those of the figures.
 var units = map[string]string{
-	seconds: unitSeconds, latencyP50: unitSeconds, latencyP99: unitSeconds, reopenSeconds: unitSeconds, cpuSeconds: unitSeconds,
-	operationsRate: unitRate, valueBytesRate: unitBytesRate,
-	clientMemory: unitBytes, serverMemory: unitBytes, diskBytes: unitBytes, diskPerOp: unitBytesPerOp,
+	seconds: "s", latencyP50: "s", latencyP99: "s", reopenSeconds: "s", cpuSeconds: "s",
+	operationsRate: "op/s", valueBytesRate: "B/s",
+	clientMemory: "B", serverMemory: "B", diskBytes: "B", diskPerOp: "B/op",
 }
 
 // sample is what one run came to: figures by name. What is not known is 0, and
