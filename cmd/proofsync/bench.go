@@ -121,7 +121,7 @@ the others still run; the exit status is 1 then.`,
 	})
 	complete(cmd, "scenario", bench.Scenarios()...)
 	logs.register(cmd, "info")
-	cmd.AddCommand(newBenchChild())
+	cmd.AddCommand(newBenchChild(), newBenchPlot())
 	return cmd
 }
 
