@@ -2,10 +2,10 @@
 # Everything here is one command of the Go tool, or a script in .ci.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint vuln fmt fuzz fuzzall bench interop demo docs image sbom sign e2e ci clean
+.PHONY: help build test race lint vuln fmt fuzz fuzzall bench bench-peer bench-ratios interop demo docs image sbom sign e2e ci clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the three programs, in bin
 	go build -o bin/ ./cmd/...
@@ -33,6 +33,12 @@ fuzzall: ## every fuzz target for TIME, one after the other
 
 bench: ## a million operations over loopback, and what each program used
 	go run ./cmd/proofsync bench
+
+bench-peer: ## cold syncs beside those of commonware-sync (the first time builds it, with cargo)
+	test/bench/peer
+
+bench-ratios: ## has something become several times as dear as what it rests on?
+	PROOFSYNC_RATIOS=1 go test -count=1 -timeout 6m -v ./test/ratio
 
 interop: ## our programs with those of commonware-sync (the first time builds them, with cargo)
 	dir="$$(.ci/tools commonware-sync)" && COMMONWARE_SYNC_BIN="$$dir" go test -count=1 -v ./test/interop

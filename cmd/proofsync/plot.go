@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -49,13 +50,19 @@ configuration that was fastest at its largest size.`,
 			if err != nil {
 				return err
 			}
-			if out == "-" {
-				return g.SVG(cmd.OutOrStdout())
+			// Drawn before the file is touched: one that is there is not lost.
+			var picture bytes.Buffer
+			if err := g.SVG(&picture); err != nil {
+				return err
 			}
-			return writeFile(out, g.SVG)
+			if out == "-" {
+				_, err := cmd.OutOrStdout().Write(picture.Bytes())
+				return err
+			}
+			return os.WriteFile(out, picture.Bytes(), 0o644)
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "-", "file of the picture, replaced when it is complete; - is standard output")
+	cmd.Flags().StringVar(&out, "out", "-", "file of the picture; - is standard output")
 	cmd.Flags().StringVar(&want.Family, "family", "", "family, where the reports hold several: any or immutable")
 	cmd.Flags().StringVar(&want.Encoding, "encoding", "", "encoding, where the reports hold several: fixed or variable")
 	cmd.Flags().IntVar(&want.ValueBytes, "value-size", 0, "bytes of a value, where the reports hold several sizes; 0: any")

@@ -6,8 +6,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,9 +20,8 @@ import (
 )
 
 const (
-	keys      = 200_000
-	bulkBatch = 50_000    // is written around the storage engine's log
-	cache     = 256 << 20 // holds everything: disks are not compared
+	keys  = 200_000
+	cache = 256 << 20 // holds everything: disks are not compared
 )
 
 var codec = operation.NewCodec(operation.Any, operation.Fixed)
@@ -39,24 +41,39 @@ func pairs(seed byte, n int) []database.Write {
 	return writes
 }
 
-// load writes in large batches.
-func load(db *database.DB, writes []database.Write) error {
-	for i := 0; i < len(writes); i += bulkBatch {
-		if _, err := db.Apply(context.Background(), database.Batch{Writes: writes[i:min(i+bulkBatch, len(writes))]}); err != nil {
+// load writes in batches of so many.
+func load(db *database.DB, writes []database.Write, batch int) error {
+	for part := range slices.Chunk(writes, batch) {
+		if _, err := db.Apply(context.Background(), database.Batch{Writes: part}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func open(dir string, create bool) (*database.DB, error) {
-	return database.Open(dir, database.Options{Codec: codec, CreateIfMissing: create, CacheBytes: cache})
+func open(dir string, writer bool) (*database.DB, error) {
+	return database.Open(dir, database.Options{Codec: codec, CreateIfMissing: writer, CacheBytes: cache})
+}
+
+// create makes the directory of a database of the given writes. They are one batch,
+// so that nothing is left to be merged in the background while something else
+// is measured.
+func create(dir string, writes []database.Write) error {
+	db, err := open(dir, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(load(db, writes, len(writes)), db.Close())
 }
 
 // filled is a database of the given writes, and its newest state.
 func filled(t *testing.T, writes []database.Write) (*database.DB, *database.View) {
 	t.Helper()
-	db, err := open(filepath.Join(t.TempDir(), "filled"), true)
+	dir := filepath.Join(t.TempDir(), "filled")
+	if err := create(dir, writes); err != nil {
+		t.Fatal(err)
+	}
+	db, err := open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +82,6 @@ func filled(t *testing.T, writes []database.Write) (*database.DB, *database.View
 			t.Error(err)
 		}
 	})
-	if err := load(db, writes); err != nil {
-		t.Fatal(err)
-	}
 	v, err := db.View()
 	if err != nil {
 		t.Fatal(err)
@@ -105,3 +119,7 @@ type quiet struct{}
 func (quiet) Infof(string, ...any)           {}
 func (quiet) Errorf(string, ...any)          {}
 func (quiet) Fatalf(format string, _ ...any) { panic(format) }
+
+// scratch is a new folder in dir, of a round that removes it at its end: what one
+// test leaves on the disk until it ends should not be several databases.
+func scratch(dir string) (string, error) { return os.MkdirTemp(dir, "round-*") }

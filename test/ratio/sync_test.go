@@ -96,7 +96,8 @@ func (r *recording) messages() (all [][]byte, err error) {
 	return all, nil
 }
 
-// A whole sync by the engine: decoded, verified, written, indexed and durable.
+// A whole sync by the engine: decoded, verified, written, indexed and durable. 22 to
+// 23.5 were measured; checking every answer twice more makes 33.
 func TestVerifiedSyncKeepsItsDistanceFromHashing(t *testing.T) {
 	asked(t)
 	r := newRecording(t)
@@ -105,8 +106,8 @@ func TestVerifiedSyncKeepsItsDistanceFromHashing(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	compare(t, bounds{cpu: 1000, elapsed: 1000}, func() (c cost, err error) {
-		path, err := os.MkdirTemp(dir, "replica-*")
+	compare(t, "a sync, to hashing the same bytes", bounds{cpu: 32, elapsed: 80}, func() (c cost, err error) {
+		path, err := scratch(dir)
 		if err != nil {
 			return c, err
 		}
@@ -136,7 +137,7 @@ func TestCheckingProofsKeepsItsDistanceFromHashing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var span mmr.Span
-	compare(t, bounds{cpu: 1000, elapsed: 1000}, func() (cost, error) {
+	compare(t, "checking proofs, to hashing the same bytes", bounds{cpu: 14, elapsed: 40}, func() (cost, error) {
 		return measure(1, func() error {
 			start := r.target.Start
 			for _, payload := range all {
