@@ -13,7 +13,7 @@ import (
 )
 
 // MaxReport is the largest report that is read, in bytes.
-const MaxReport = 64 << 20
+const MaxReport = 8 << 20
 
 // Version is the version of reports that is understood.
 const Version = 1
