@@ -106,7 +106,7 @@ func TestVerifiedSyncKeepsItsDistanceFromHashing(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	compare(t, "a sync, to hashing the same bytes", bounds{cpu: 32, elapsed: 80}, func() (c cost, err error) {
+	compare(t, "a sync, to hashing the same bytes", bounds{cpu: 32, elapsed: 200}, func() (c cost, err error) {
 		path, err := scratch(dir)
 		if err != nil {
 			return c, err
