@@ -4,40 +4,109 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
-// buildAny turns the writes, sorted by key, into the operations of the family
-// any without the commit: updates and deletes of existing keys by location,
-// new keys, and the operations moved up to raise the floor (format.md section 3).
-func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err error) {
-	var x lookup
-	for i := range writes {
-		x.keys = append(x.keys, writes[i].Key)
-	}
-	if err := x.latest(w.g, w.state.Size); err != nil {
-		return nil, 0, err
-	}
+// changes are the writes of a batch, sorted by key, and what is there already.
+type changes struct {
+	w      *writerState
+	writes []Write
+	x      lookup
 
-	type existing struct {
-		loc uint64
-		i   int
+	old     []existing // ascending by location
+	created []int      // numbers of writes of keys that are not there
+	absent  int        // deletes of such
+}
+
+// existing is a key that has a value.
+type existing struct {
+	loc uint64
+	i   int // number of its write
+}
+
+// find looks the keys up.
+func (c *changes) find() error {
+	for i := range c.writes {
+		c.x.keys = append(c.x.keys, c.writes[i].Key)
 	}
-	var old []existing
-	var created []int
-	for i, e := range x.entries {
+	if err := c.x.latest(c.w.g, c.w.state.Size); err != nil {
+		return err
+	}
+	for i, e := range c.x.entries {
 		switch {
-		case e.ok && operation.Kind(e.kind) != operation.Delete:
-			old = append(old, existing{e.loc, i})
-		case !writes[i].Delete:
-			created = append(created, i)
+		case e.ok && operation.Kind(e.kind) != operation.Delete && e.loc >= c.w.state.Start:
+			c.old = append(c.old, existing{e.loc, i})
+		case !c.writes[i].Delete:
+			c.created = append(c.created, i)
+		default:
+			c.absent++
 		}
 	}
-	slices.SortFunc(old, func(a, b existing) int { return cmp.Compare(a.loc, b.loc) })
+	slices.SortFunc(c.old, func(a, b existing) int { return cmp.Compare(a.loc, b.loc) })
+	return nil
+}
 
+// reduce leaves only the writes that change something.
+func (c *changes) reduce() (out Outcome, err error) {
+	out.Absent = c.absent
+	immutable := c.w.codec.Family() == operation.Immutable
+	locs := make([]uint64, len(c.old))
+	for i, e := range c.old {
+		locs[i] = e.loc
+	}
+	r := c.w.g.ReaderAt(c.w.state.Size)
+	defer r.Release()
+	keep := make([]bool, len(c.writes))
+	for _, i := range c.created {
+		keep[i] = true
+	}
+	if err = r.Fetch(locs, func(n int, b []byte) error {
+		x := c.writes[c.old[n].i]
+		op, err := c.w.codec.Decode(b)
+		if err != nil || !bytes.Equal(op.Key, x.Key) {
+			return &store.CorruptError{Where: c.w.g.Path(), Err: fmt.Errorf("the index entry of key %x names location %d: %w", x.Key, locs[n], cmp.Or(err, errOtherKey))}
+		}
+		switch same := bytes.Equal(op.Value, x.Value); {
+		case same && !x.Delete:
+			out.Unchanged++
+		case immutable:
+			out.Conflicts++
+		default:
+			keep[c.old[n].i] = true
+		}
+		return nil
+	}); err != nil {
+		return out, err
+	}
+	number := make([]int, len(c.writes)) // after what is left out is gone
+	writes := c.writes
+	c.writes = c.writes[:0]
+	for i, x := range writes {
+		if number[i] = len(c.writes); keep[i] {
+			c.writes = append(c.writes, x)
+		}
+	}
+	c.old = slices.DeleteFunc(c.old, func(e existing) bool { return !keep[e.i] })
+	for n := range c.old {
+		c.old[n].i = number[c.old[n].i]
+	}
+	for n := range c.created {
+		c.created[n] = number[c.created[n]]
+	}
+	return out, nil
+}
+
+var errOtherKey = errors.New("the operation there is of another key")
+
+// buildAny turns the writes into the operations of the family any without the
+// commit: updates and deletes of existing keys by location, new keys, and the
+// operations moved up to raise the floor (format.md section 3).
+func (w *writerState) buildAny(c *changes) (ops []byte, floor uint64, err error) {
+	writes, old, created := c.writes, c.old, c.created
 	var live []int // offsets in ops of the updates this batch makes
 	var fresh []uint64
 	loc := w.state.Size
@@ -62,7 +131,7 @@ func (w *writerState) buildAny(writes []Write) (ops []byte, floor uint64, err er
 			return nil, 0, err
 		}
 	}
-	r := raise{w: w, x: x, writes: writes, steps: len(old) + 1, ops: ops}
+	r := raise{w: w, x: c.x, writes: writes, steps: len(old) + 1, ops: ops}
 	if err := r.stored(); err != nil {
 		return nil, 0, err
 	}

@@ -22,12 +22,28 @@ type Write struct {
 type Batch struct {
 	Writes   []Write
 	Metadata []byte  // carried by the commit; nil: none
-	Floor    *uint64 // immutable only: the new inactivity floor; nil: unchanged
-	Notes    []Note  // kept with the commit, outside the log
+	Floor    *uint64 // immutable only: the new inactivity floor; nil: as Policy says
+	Policy   FloorPolicy
+	Notes    []Note // kept with the commit, outside the log
 
 	// NoSync leaves out waiting for the disk. What is not durable is not
 	// published: the next synced batch, or Sync, does both.
 	NoSync bool
+	// OnlyChanges leaves out the writes that change nothing: a value that is
+	// there already, a delete of a key that is not; in an immutable database all
+	// keys that are there. Commit.Outcome counts them. If nothing remains, nothing is committed.
+	OnlyChanges bool
+}
+
+// Outcome says what became of the writes of a batch, of which the last one on
+// each key counts. What was left out is counted with OnlyChanges alone.
+type Outcome struct {
+	Written, Deleted int
+	Bytes            int // of their keys and values
+
+	Unchanged int // left out: the value was there
+	Absent    int // left out: the key to be deleted was not there
+	Conflicts int // left out: immutable, and there with another value
 }
 
 // Commit describes an applied batch.
@@ -35,7 +51,8 @@ type Commit struct {
 	Size       uint64     // of the log after it
 	Floor      uint64     // inactivity floor after it
 	Root       mmr.Digest // root at Size
-	Operations int        // that the batch became, the commit included
+	Operations int        // that the batch became, the commit included; 0: nothing was committed
+	Outcome
 }
 
 // ErrDelete: keys of an immutable database are never deleted.
@@ -99,9 +116,12 @@ func (d *DB) apply(w *writerState, b Batch) (Commit, error) {
 	if err := checkNotes(b.Notes); err != nil {
 		return Commit{}, err
 	}
-	ops, floor, err := w.build(b)
+	ops, floor, outcome, err := w.build(b)
 	if err != nil {
 		return Commit{}, err
+	}
+	if len(ops) == 0 {
+		return Commit{Size: w.state.Size, Floor: w.state.Floor, Root: w.state.Root, Outcome: outcome}, nil
 	}
 	run, err := d.codec.NewRun(ops)
 	if err != nil {
@@ -124,7 +144,7 @@ func (d *DB) apply(w *writerState, b Batch) (Commit, error) {
 	if !b.NoSync {
 		d.publish(w.g, w.state, w.frontier)
 	}
-	return Commit{Size: w.state.Size, Floor: floor, Root: w.state.Root, Operations: run.Len()}, nil
+	return Commit{Size: w.state.Size, Floor: floor, Root: w.state.Root, Operations: run.Len(), Outcome: outcome}, nil
 }
 
 // Sync makes every batch applied so far durable and publishes the result.
@@ -195,8 +215,9 @@ func (d *DB) openWriter() (*writerState, error) {
 	return w, nil
 }
 
-// build turns a batch into encoded operations, ending with the commit.
-func (w *writerState) build(b Batch) (ops []byte, floor uint64, err error) {
+// build turns a batch into encoded operations, ending with the commit; none
+// if nothing is to be committed.
+func (w *writerState) build(b Batch) (ops []byte, floor uint64, out Outcome, err error) {
 	kind := operation.Update
 	if w.codec.Family() == operation.Immutable {
 		kind = operation.Set
@@ -205,27 +226,49 @@ func (w *writerState) build(b Batch) (ops []byte, floor uint64, err error) {
 		op := operation.Operation{Kind: kind, Key: x.Key, Value: x.Value}
 		if x.Delete {
 			if kind == operation.Set {
-				return nil, 0, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
+				return nil, 0, out, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
 			}
 			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
 		}
 		if err := w.codec.Check(op); err != nil {
-			return nil, 0, err
+			return nil, 0, out, err
 		}
 	}
-	writes := lastWrites(b.Writes)
+	if b.Floor != nil && kind != operation.Set {
+		return nil, 0, out, fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
+	}
+	c := changes{w: w, writes: lastWrites(b.Writes)}
+	if kind != operation.Set || b.OnlyChanges {
+		if err := c.find(); err != nil {
+			return nil, 0, out, err
+		}
+	}
+	if b.OnlyChanges {
+		if out, err = c.reduce(); err != nil || len(c.writes) == 0 {
+			return nil, 0, out, err
+		}
+	}
+	out.count(c.writes)
 	if kind == operation.Set {
-		ops, floor, err = w.buildImmutable(writes, b.Floor)
-	} else if b.Floor != nil {
-		err = fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
+		ops, floor, err = w.buildImmutable(c.writes, b)
 	} else {
-		ops, floor, err = w.buildAny(writes)
+		ops, floor, err = w.buildAny(&c)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, out, err
 	}
 	ops, err = w.codec.Append(ops, operation.Operation{Kind: operation.Commit, Value: b.Metadata, Floor: floor})
-	return ops, floor, err
+	return ops, floor, out, err
+}
+
+func (o *Outcome) count(writes []Write) {
+	for _, x := range writes {
+		if o.Bytes += len(x.Key) + len(x.Value); x.Delete {
+			o.Deleted++
+		} else {
+			o.Written++
+		}
+	}
 }
 
 // lastWrites sorts writes by key and keeps the last one of each.
@@ -241,11 +284,11 @@ func lastWrites(writes []Write) []Write {
 	return sorted
 }
 
-func (w *writerState) buildImmutable(writes []Write, given *uint64) (ops []byte, floor uint64, err error) {
+func (w *writerState) buildImmutable(writes []Write, b Batch) (ops []byte, floor uint64, err error) {
 	commit := w.state.Size + uint64(len(writes))
-	floor = w.state.Floor
-	if given != nil {
-		floor = *given
+	floor = b.Policy.Next(w.state.Floor, commit)
+	if b.Floor != nil {
+		floor = *b.Floor
 	}
 	if floor < w.state.Floor || floor > commit {
 		return nil, 0, fmt.Errorf("%w: %d, between the previous floor %d and the commit's location %d", ErrFloor, floor, w.state.Floor, commit)

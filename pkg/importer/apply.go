@@ -1,36 +1,75 @@
 package importer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/proofsync/proofsync/pkg/database"
-	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/space"
 )
 
 // applier is the second pass: it commits the records that change something.
+// One goroutine reads the inputs once more, another commits.
 type applier struct {
 	db       *database.DB
 	options  Options
 	result   *Result
 	progress *progress
-
-	view   *database.View // what the batch at hand is compared with
-	writes []database.Write
-	bytes  int
 }
 
-func (a *applier) run(ctx context.Context, inputs []input, conv *converter, superseded *bitmap) (err error) {
-	if a.view, err = a.db.View(); err != nil {
-		return err
-	}
-	defer func() {
-		if a.view != nil {
-			a.view.Close()
+// batch is what is committed at a time. Its writes lie in data.
+type batch struct {
+	writes []database.Write
+	data   []byte
+}
+
+func (b *batch) add(w database.Write) {
+	w.Key, w.Value = b.keep(w.Key), b.keep(w.Value)
+	b.writes = append(b.writes, w)
+}
+
+func (b *batch) keep(s []byte) []byte {
+	n := len(b.data)
+	b.data = append(b.data, s...) // what was kept before stays in the old array
+	return b.data[n:len(b.data):len(b.data)]
+}
+
+func (a *applier) run(ctx context.Context, inputs []input, conv *converter, superseded *bitmap) error {
+	group, ctx := errgroup.WithContext(ctx)
+	batches := make(chan *batch)
+	records := a.result.Records
+	group.Go(func() error {
+		defer close(batches)
+		return a.read(ctx, inputs, conv, superseded, records, batches)
+	})
+	group.Go(func() error {
+		for b := range batches {
+			if err := a.commit(ctx, b); err != nil {
+				return err
+			}
 		}
-	}()
+		return nil
+	})
+	return group.Wait()
+}
+
+// read passes the records that count on, in batches.
+func (a *applier) read(ctx context.Context, inputs []input, conv *converter, superseded *bitmap, records int64, batches chan<- *batch) error {
+	b := &batch{}
+	pass := func() error {
+		if len(b.writes) == 0 {
+			return nil
+		}
+		select {
+		case batches <- b:
+			b = &batch{writes: make([]database.Write, 0, len(b.writes)), data: make([]byte, 0, len(b.data))}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	ordinal := int64(-1)
 	for _, in := range inputs {
 		err := in.records(ctx, func(r *record) error {
@@ -40,85 +79,45 @@ func (a *applier) run(ctx context.Context, inputs []input, conv *converter, supe
 				return nil
 			}
 			w, err := conv.write(r)
-			if err == nil && ordinal >= a.result.Records {
+			if err == nil && ordinal >= records {
 				err = errors.New("changed while it was read")
 			}
 			if err != nil {
 				return &InputError{File: r.file, Line: r.line, Reason: err.Error()}
 			}
-			return a.add(ctx, w)
+			if b.add(w); len(b.writes) < a.options.BatchSize && len(b.data) < maxBatchBytes {
+				return nil
+			}
+			return pass()
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return a.flush(ctx)
+	return pass()
 }
 
-// add puts a write into the batch if it changes anything.
-func (a *applier) add(ctx context.Context, w database.Write) error {
-	current, err := a.view.Get(w.Key)
-	switch {
-	case errors.Is(err, database.ErrKeyNotFound):
-		if w.Delete {
-			a.result.Absent++
-			return nil
-		}
-	case err != nil:
-		return err
-	case !w.Delete && bytes.Equal(current.Value, w.Value):
-		a.result.Unchanged++
-		return nil
-	case a.db.Codec().Family() == operation.Immutable:
-		a.result.Conflicts++
-		return nil
-	}
-	w.Key, w.Value = bytes.Clone(w.Key), bytes.Clone(w.Value)
-	a.writes = append(a.writes, w)
-	a.bytes += len(w.Key) + len(w.Value)
-	if len(a.writes) < a.options.BatchSize && a.bytes < maxBatchBytes {
-		return nil
-	}
-	return a.flush(ctx)
-}
-
-// flush commits the batch. Keys are unique within an import, so nothing later
-// in it depends on what is committed here but the floor.
-func (a *applier) flush(ctx context.Context) error {
-	if len(a.writes) == 0 {
-		return nil
-	}
-	batch := database.Batch{Writes: a.writes}
-	if a.db.Codec().Family() == operation.Immutable {
-		location := a.view.Size() + uint64(len(a.writes)) // of the commit
-		floor := a.options.FloorPolicy.Next(a.view.Floor(), location)
-		batch.Floor = &floor
-	}
+// commit commits what a batch changes.
+func (a *applier) commit(ctx context.Context, b *batch) error {
 	var commit database.Commit
 	err := space.Retry(ctx, func() (err error) {
-		commit, err = a.db.Apply(ctx, batch)
+		commit, err = a.db.Apply(ctx, database.Batch{Writes: b.writes, Policy: a.options.FloorPolicy, OnlyChanges: true})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	a.result.Commit = commit
-	a.result.Batches++
-	a.result.Bytes += int64(a.bytes)
-	for _, w := range a.writes {
-		if w.Delete {
-			a.result.Deleted++
-		} else {
-			a.result.Written++
-		}
+	r := a.result
+	r.Unchanged += int64(commit.Unchanged)
+	r.Absent += int64(commit.Absent)
+	r.Conflicts += int64(commit.Conflicts)
+	if commit.Operations == 0 {
+		return nil
 	}
-	clear(a.writes)
-	a.writes, a.bytes = a.writes[:0], 0
-	a.view.Close()
-	a.view = nil // View may fail, and then there is nothing to close
-	view, err := a.db.View()
-	if err == nil {
-		a.view = view
-	}
-	return err
+	r.Commit = commit
+	r.Batches++
+	r.Written += int64(commit.Written)
+	r.Deleted += int64(commit.Deleted)
+	r.Bytes += int64(commit.Bytes)
+	return nil
 }
