@@ -75,7 +75,7 @@ func TestAnOlderProcessThatMakesNoBackupsIsToldApart(t *testing.T) {
 		}
 	}
 	for _, err := range []error{nil, errors.New("x"), document.NewProblem(document.CodeInvalidRequest, "x")} {
-		if got := tooOld(err, "/data"); got != err { //nolint:errorlint // the same one is meant
+		if got := tooOld(err, "/data"); got != err { // the same one is meant
 			t.Errorf("%v became %v", err, got)
 		}
 	}

@@ -11,9 +11,10 @@ import (
 var (
 	// ErrLocked: another process remembers something in this file.
 	ErrLocked = errors.New("another process holds it")
-	// ErrEmpty and ErrTooLong: a file is no record. What is missing is not the same
-	// as never having been there, so neither counts as nothing.
-	ErrEmpty   = errors.New("it is empty")
+	// ErrEmpty: a file is no record. What is missing is not the same as never
+	// having been there, so it does not count as nothing.
+	ErrEmpty = errors.New("it is empty")
+	// ErrTooLong: neither is one that is longer than any record.
 	ErrTooLong = errors.New("it is too long")
 )
 

@@ -44,8 +44,7 @@ func OpenState(path string) (*State, error) {
 	}
 	if r.Data() != nil {
 		if _, err := checkpoint.Peek(r.Data()); err != nil {
-			r.Close()
-			return nil, &StateError{path, err}
+			return nil, errors.Join(&StateError{path, err}, r.Close())
 		}
 	}
 	return &State{r}, nil
