@@ -66,6 +66,7 @@ type Load struct {
 	g      *generation
 	staged bool
 	w      *writerState
+	until  uint64 // expected end; 0: not known
 	closed bool
 }
 
@@ -231,10 +232,21 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 	if err := l.w.appendSpan(span, run, 0); err != nil {
 		return l.fail(err)
 	}
-	if l.w.w.PendingBytes() >= loadBytes || l.w.w.Pending() >= l.d.loadOperations {
+	if pending := l.w.w.Pending(); l.w.w.PendingBytes() >= loadBytes || pending >= l.d.loadOperations || l.tail(pending) {
 		return l.flushLater()
 	}
 	return nil
+}
+
+// Until says where the load will probably end, so that little is left to be
+// written then.
+func (l *Load) Until(end uint64) { l.until = end }
+
+// tail says whether what is pending is best written now, beside the rest that
+// is still to come.
+func (l *Load) tail(pending int) bool {
+	rest := l.until - min(l.until, l.End())
+	return pending >= l.d.loadOperations/4 && rest > 0 && rest <= uint64(pending)/2
 }
 
 // flushLater is Flush, except that it does not wait for the disk: the next one does.

@@ -116,18 +116,20 @@ func (w *writerState) appendSpan(span *mmr.Span, run operation.Run, expect int) 
 		return err
 	}
 	for i := range run.Len() {
-		op, err := w.codec.Decode(run.At(i))
-		if err != nil {
-			return fmt.Errorf("operation at location %d: %w", first+uint64(i), err)
-		}
-		w.tip = tip{known: true, commit: op.Kind == operation.Commit, floor: op.Floor}
-		if op.Kind == operation.Commit {
+		kind, key := w.codec.Key(run.At(i))
+		if kind == operation.Commit {
 			continue
 		}
-		if err := w.w.Index(op.Key, first+uint64(i), byte(op.Kind)); err != nil {
+		if err := w.w.Index(key, first+uint64(i), byte(kind)); err != nil {
 			return err
 		}
 	}
+	last := run.Len() - 1
+	op, err := w.codec.Decode(run.At(last))
+	if err != nil {
+		return fmt.Errorf("operation at location %d: %w", first+uint64(last), err)
+	}
+	w.tip = tip{known: true, commit: op.Kind == operation.Commit, floor: op.Floor}
 	return nil
 }
 

@@ -19,6 +19,21 @@ func (c Codec) Decode(b []byte) (Operation, error) {
 	return op, nil
 }
 
+// Key returns kind and key of a valid operation (one of a Run, or that was
+// decoded before), without looking at the rest; the key aliases b and is nil for a commit.
+func (c Codec) Key(b []byte) (Kind, []byte) {
+	kind, _ := c.KindOf(b)
+	if !kind.hasKey() {
+		return kind, nil
+	}
+	width, _ := c.widths()
+	if width > 0 {
+		return kind, b[1 : 1+width : 1+width]
+	}
+	key, _, _ := readItem(b, 1, "key", 0, len(b))
+	return kind, key
+}
+
 // Next is the length in bytes of the first operation of b, which it checks in
 // full. Errors are *DecodeError.
 func (c Codec) Next(b []byte) (int, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -240,6 +241,44 @@ func (b *bulk) partition() [][]entryRef {
 
 func (b *bulk) key(e entryRef) []byte { return b.keys[e.at : e.at+e.length] }
 
+// sort sorts entries by their keys: first into 256 heaps by the first eight bits
+// in which they differ, which are then small enough for the cache.
+func (b *bulk) sort(entries []entryRef) {
+	least, most := entries[0].prefix, entries[0].prefix
+	for _, e := range entries {
+		least, most = min(least, e.prefix), max(most, e.prefix)
+	}
+	common := bits.LeadingZeros64(least ^ most)
+	heap := func(e entryRef) int { return int(e.prefix << common >> 56) }
+	var next, ends [257]int // of each heap
+	for _, e := range entries {
+		ends[heap(e)+1]++
+	}
+	for i := range 256 {
+		ends[i+1] += ends[i]
+	}
+	next = ends
+	for i := range 256 {
+		for next[i] < ends[i+1] {
+			e := entries[next[i]]
+			for h := heap(e); h != i; h = heap(e) {
+				e, entries[next[h]] = entries[next[h]], e
+				next[h]++
+			}
+			entries[next[i]] = e
+			next[i]++
+		}
+	}
+	for i := range 256 {
+		slices.SortFunc(entries[ends[i]:ends[i+1]], func(x, y entryRef) int {
+			if x.prefix != y.prefix {
+				return cmp.Compare(x.prefix, y.prefix)
+			}
+			return bytes.Compare(b.key(x), b.key(y))
+		})
+	}
+}
+
 func (b *bulk) writePart(entries []entryRef) error {
 	if len(entries) == 0 {
 		return nil
@@ -248,12 +287,7 @@ func (b *bulk) writePart(entries []entryRef) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(entries, func(x, y entryRef) int {
-		if x.prefix != y.prefix {
-			return cmp.Compare(x.prefix, y.prefix)
-		}
-		return bytes.Compare(b.key(x), b.key(y))
-	})
+	b.sort(entries)
 	for _, e := range entries {
 		if err := t.set(b.key(e), b.kinds[e.n:e.n+1]); err != nil {
 			return err

@@ -247,6 +247,7 @@ func (it *iteration) complete(ctx context.Context, t source.Target, l *database.
 			return err
 		}
 	}
+	l.Until(t.End)
 	f := newFetch(it, t, l)
 	p := *first
 	*first = nil
