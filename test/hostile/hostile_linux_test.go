@@ -29,7 +29,9 @@ const (
 func TestHonestClientGoesOn(t *testing.T) {
 	names := make([]string, 0, len(attacks))
 	for name := range attacks {
-		names = append(names, name)
+		if name != "busy-processor" { // no attack, but what others are compared with
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	modes := []bool{false, true}
