@@ -31,7 +31,7 @@ fuzz: ## one fuzz target: make fuzz PKG=./pkg/wire TARGET=FuzzDecodeMessage TIME
 fuzzall: ## every fuzz target for TIME, one after the other
 	.ci/fuzz $(TIME)
 
-bench: ## a million operations over loopback, and what each program used
+bench: ## every scenario with a million operations; about ten minutes
 	go run ./cmd/proofsync bench
 
 bench-peer: ## cold syncs beside those of commonware-sync (the first time builds it, with cargo)
