@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/wire"
 )
@@ -38,6 +40,15 @@ var attacks = map[string]func(on victim){
 		keep(on.addr, 600, func(c net.Conn) {
 			_, _ = c.Write([]byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3})
 			drain(c)
+		})
+	},
+	"handshakes": func(on victim) {
+		// Whole ones, by somebody without a certificate: a signature each.
+		keep(on.addr, 30, func(c net.Conn) {
+			t := tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{certs.ProtoSync}})
+			if t.Handshake() == nil {
+				_, _ = t.Read(make([]byte, 1)) // until it is turned away
+			}
 		})
 	},
 	"garbage": func(on victim) {

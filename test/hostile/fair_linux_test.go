@@ -23,7 +23,7 @@ const (
 // with the server: all of them share the machine. Rounds of the three alternate.
 func TestGreedyClientDoesNotSlowAnother(t *testing.T) {
 	s := startServer(t, settings{})
-	h := connect(t, s.addr)
+	h := connect(t, s)
 	h.steps(200 * time.Millisecond)
 	for range fairTries {
 		p99 := make(map[string]time.Duration)

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bufio"
+	"crypto/tls"
 	"net"
 	"slices"
 	"testing"
@@ -17,16 +18,16 @@ const patience = 20 * time.Second
 // honest is a client that asks for what a sync needs and checks every answer.
 type honest struct {
 	t      *testing.T
-	addr   string
+	server *server
 	conn   net.Conn
 	br     *bufio.Reader
 	target wire.Target
 	next   uint64 // location
 }
 
-func connect(t *testing.T, addr string) *honest {
+func connect(t *testing.T, s *server) *honest {
 	t.Helper()
-	h := &honest{t: t, addr: addr}
+	h := &honest{t: t, server: s}
 	h.dial()
 	t.Cleanup(func() { h.conn.Close() })
 	reply, ok := h.ask(&wire.GetTarget{ID: 1}).(*wire.TargetReply)
@@ -39,9 +40,12 @@ func connect(t *testing.T, addr string) *honest {
 
 func (h *honest) dial() {
 	h.t.Helper()
-	c, err := net.DialTimeout("tcp", h.addr, patience)
+	c, err := net.DialTimeout("tcp", h.server.addr, patience)
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if h.server.tls != nil {
+		c = tls.Client(c, h.server.tls) // shakes hands with the first request
 	}
 	h.conn, h.br = c, bufio.NewReaderSize(c, 64<<10)
 }

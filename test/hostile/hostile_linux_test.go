@@ -45,7 +45,7 @@ func TestHonestClientGoesOn(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("limited %v", limited), func(t *testing.T) {
 			s := startServer(t, set)
-			h := connect(t, s.addr)
+			h := connect(t, s)
 			h.steps(100 * time.Millisecond)
 			before := s.facts()
 			for _, name := range names {
@@ -55,8 +55,24 @@ func TestHonestClientGoesOn(t *testing.T) {
 	}
 }
 
+// TestHonestClientGoesOnBesideHandshakes: the same where connections are
+// encrypted, of attackers who have no certificate and do not finish shaking hands.
+func TestHonestClientGoesOnBesideHandshakes(t *testing.T) {
+	names := []string{"connection-flood", "garbage", "half-open", "half-open-tls", "handshakes"}
+	if raceDetector {
+		names = []string{"half-open-tls"}
+	}
+	s := startServer(t, settings{MaxTotalBytes: total, TLS: newPapers(t)})
+	h := connect(t, s)
+	h.steps(100 * time.Millisecond)
+	before := s.facts()
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { during(t, s, name, before) })
+	}
+}
+
 func during(t *testing.T, s *server, name string, before facts) {
-	h := connect(t, s.addr)
+	h := connect(t, s)
 	stop := sync.OnceFunc(s.underAttack(t, name))
 	defer stop()
 	var times []time.Duration

@@ -3,6 +3,7 @@ package hostile
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proofsync/proofsync/pkg/certs"
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/serve"
@@ -98,6 +100,7 @@ var codec = operation.NewCodec(operation.Any, operation.Fixed)
 type settings struct {
 	MaxTotalBytes int64
 	Client        serve.Limits
+	TLS           string // folder with the files of newPapers; empty: connections are not encrypted
 }
 
 // facts are what a server says of itself.
@@ -134,8 +137,16 @@ func beServer(argument string) error {
 	if err != nil {
 		return err
 	}
+	var encrypted *tls.Config
+	if set.TLS != "" {
+		papers, err := loadPapers(set.TLS)
+		if err != nil {
+			return err
+		}
+		encrypted = papers.ServerConfig(certs.ProtoSync)
+	}
 	s := serve.New(serve.FromDatabase(db), serve.Options{
-		MaxTotalBytes: set.MaxTotalBytes, ClientLimits: set.Client,
+		MaxTotalBytes: set.MaxTotalBytes, ClientLimits: set.Client, TLS: encrypted,
 		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, // an attack has seconds
 	})
 	served := make(chan error, 1)
@@ -172,6 +183,7 @@ func beServer(argument string) error {
 type server struct {
 	*child
 	victim
+	tls *tls.Config // of an honest client; nil: connections are not encrypted
 }
 
 // victim is what an attacker has to know.
@@ -189,6 +201,13 @@ func startServer(t *testing.T, set settings) *server {
 	s := &server{child: start(t, "server", string(argument))}
 	if _, err := fmt.Sscan(s.says(), &s.addr, &s.size); err != nil {
 		t.Fatal(err)
+	}
+	if set.TLS != "" {
+		papers, err := loadPapers(set.TLS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.tls = papers.ClientConfig("127.0.0.1", certs.ProtoSync)
 	}
 	return s
 }
