@@ -27,7 +27,7 @@ func TestReferenceClientFollowsOurServer(t *testing.T) {
 		{"any with many operations", operation.Any, []string{"-i", "5000"}, nil, false},
 		{"immutable with large batches in parallel", operation.Immutable, []string{"-i", "5000"}, []string{"-b", "1000", "-r", "8"}, false},
 		// It waits, a few answers a second, and is told of no error.
-		{"any under low limits", operation.Any, []string{"-i", "3000", "--limit-requests-per-client", "30", "--limit-target-requests", "100", "--limit-bytes", "256KiB"}, nil, true},
+		{"any under low limits", operation.Any, []string{"-i", "6000", "--limit-requests-per-client", "45", "--limit-target-requests", "100", "--limit-bytes", "256KiB"}, nil, true},
 		{"any with short answers", operation.Any, []string{"-i", "1000", "--max-ops-per-response", "7"}, []string{"-r", "4"}, false},
 	}
 	for _, test := range tests {
