@@ -17,8 +17,8 @@ import (
 const rounds = 5
 
 // bounds of a comparison: how many times the floor's cost ours may have. For processor
-// time it is twice what was measured on two cores of x86 that have instructions
-// for SHA-256; without those hashing is dearer, and the bound wider. For the time
+// time it is one and a half to two and a half times what was measured on two cores of x86
+// that have instructions for SHA-256; without those hashing is dearer, and the bound wider. For the time
 // that passed it is several times that: a disk has to sync in it, and others may
 // have had both cores.
 type bounds struct{ cpu, elapsed float64 }
