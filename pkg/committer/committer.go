@@ -302,6 +302,7 @@ func (c *Committer) apply(ctx context.Context, group []*request) (postponed []*r
 	c.opts.Metrics.groups.Inc()
 	c.opts.Metrics.batches.Observe(float64(merged.accepted))
 	c.opts.Metrics.seconds.Observe(time.Since(began).Seconds())
+	commit.Outcome = database.Outcome{} // it is that of all batches together
 	result := Result{Commit: commit, Location: commit.Size - 1}
 	c.mem.commit(dropped, added, commit.Size)
 	c.opts.Metrics.remembered.Set(float64(c.mem.size()))
