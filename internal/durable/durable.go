@@ -60,8 +60,9 @@ func SyncDir(fsys vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// read returns the content of a file of at most so many bytes; nil: there is none.
-func read(fsys vfs.FS, path string, most int) ([]byte, error) {
+// Read returns the content of a file of at most so many bytes; nil: there is none.
+// Errors: ErrEmpty, ErrTooLong, or one of the file system.
+func Read(fsys vfs.FS, path string, most int) ([]byte, error) {
 	f, err := fsys.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

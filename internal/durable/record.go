@@ -44,7 +44,7 @@ func OpenRecord(fsys vfs.FS, path string, most int) (*Record, error) {
 		return nil, err
 	}
 	r := &Record{fs: fsys, path: path, most: most, lock: lock}
-	if r.data, err = read(fsys, path, most); err != nil {
+	if r.data, err = Read(fsys, path, most); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return r, nil

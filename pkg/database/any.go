@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -14,6 +13,7 @@ import (
 // changes are the writes of a batch, sorted by key, and what is there already.
 type changes struct {
 	w      *writerState
+	r      *store.Reader // of everything committed; one batch makes do with it
 	writes []Write
 	x      lookup
 
@@ -33,7 +33,7 @@ func (c *changes) find() error {
 	for i := range c.writes {
 		c.x.keys = append(c.x.keys, c.writes[i].Key)
 	}
-	if err := c.x.latest(c.w.g, c.w.state.Size); err != nil {
+	if err := c.x.latest(c.r, c.w.g, c.w.state.Size); err != nil {
 		return err
 	}
 	for i, e := range c.x.entries {
@@ -58,19 +58,21 @@ func (c *changes) reduce() (out Outcome, err error) {
 	for i, e := range c.old {
 		locs[i] = e.loc
 	}
-	r := c.w.g.ReaderAt(c.w.state.Size)
-	defer r.Release()
 	keep := make([]bool, len(c.writes))
 	for _, i := range c.created {
 		keep[i] = true
 	}
-	if err = r.Fetch(locs, func(n int, b []byte) error {
+	if err = c.r.Fetch(locs, func(n int, b []byte) error {
 		x := c.writes[c.old[n].i]
 		op, err := c.w.codec.Decode(b)
-		if err != nil || !bytes.Equal(op.Key, x.Key) {
-			return &store.CorruptError{Where: c.w.g.Path(), Err: fmt.Errorf("the index entry of key %x names location %d: %w", x.Key, locs[n], cmp.Or(err, errOtherKey))}
+		if err != nil {
+			return &store.CorruptError{Where: c.w.g.Path(), Err: err}
 		}
-		switch same := bytes.Equal(op.Value, x.Value); {
+		e, err := entryOf(c.w.g, op, x.Key, locs[n])
+		if err != nil {
+			return err
+		}
+		switch same := bytes.Equal(e.Value, x.Value); {
 		case same && !x.Delete:
 			out.Unchanged++
 		case immutable:
@@ -99,8 +101,6 @@ func (c *changes) reduce() (out Outcome, err error) {
 	}
 	return out, nil
 }
-
-var errOtherKey = errors.New("the operation there is of another key")
 
 // buildAny turns the writes into the operations of the family any without the
 // commit: updates and deletes of existing keys by location, new keys, and the
@@ -131,7 +131,7 @@ func (w *writerState) buildAny(c *changes) (ops []byte, floor uint64, err error)
 			return nil, 0, err
 		}
 	}
-	r := raise{w: w, x: c.x, writes: writes, steps: len(old) + 1, ops: ops}
+	r := raise{w: w, r: c.r, x: c.x, writes: writes, steps: len(old) + 1, ops: ops}
 	if err := r.stored(); err != nil {
 		return nil, 0, err
 	}
@@ -152,6 +152,7 @@ func (w *writerState) buildAny(c *changes) (ops []byte, floor uint64, err error)
 // raise moves live operations from the floor up to the end of the log.
 type raise struct {
 	w      *writerState
+	r      *store.Reader
 	x      lookup
 	writes []Write // of this batch, sorted by key: their stored operations are dead
 	steps  int     // moves still to make
@@ -213,9 +214,7 @@ func (r *raise) stored() error {
 // they are large, and says where it ends.
 func (r *raise) read(at, end uint64) (uint64, error) {
 	r.window, r.buf = r.window[:0], r.buf[:0]
-	reader := r.w.g.ReaderAt(end)
-	defer reader.Release()
-	err := reader.Bundles(at, end, func(b *store.Bundle, i, j int) error {
+	err := r.r.Bundles(at, end, func(b *store.Bundle, i, j int) error {
 		if len(r.buf) > raiseBytes {
 			end = b.First + uint64(i)
 			return errStop
@@ -258,7 +257,7 @@ func (r *raise) judge() error {
 		}
 		x.keys, asked = append(x.keys, key), append(asked, o.i)
 	}
-	if err := x.latest(r.w.g, r.w.state.Size); err != nil {
+	if err := x.latest(r.r, r.w.g, r.w.state.Size); err != nil {
 		return err
 	}
 	for i, e := range x.entries {

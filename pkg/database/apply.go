@@ -21,10 +21,10 @@ type Write struct {
 // several times, the last write counts. An empty batch is a commit as well.
 type Batch struct {
 	Writes   []Write
-	Metadata []byte  // carried by the commit; nil: none
-	Floor    *uint64 // immutable only: the new inactivity floor; nil: as Policy says
-	Policy   FloorPolicy
-	Notes    []Note // kept with the commit, outside the log
+	Metadata []byte      // carried by the commit; nil: none
+	Floor    *uint64     // immutable only: the new inactivity floor; nil: as Policy says
+	Policy   FloorPolicy // immutable only, where Floor is nil; the zero value leaves the floor where it is
+	Notes    []Note      // kept with the commit, outside the log
 
 	// NoSync leaves out waiting for the disk. What is not durable is not
 	// published: the next synced batch, or Sync, does both.
@@ -239,6 +239,8 @@ func (w *writerState) build(b Batch) (ops []byte, floor uint64, out Outcome, err
 	}
 	c := changes{w: w, writes: lastWrites(b.Writes)}
 	if kind != operation.Set || b.OnlyChanges {
+		c.r = w.g.ReaderAt(w.state.Size)
+		defer c.r.Release()
 		if err := c.find(); err != nil {
 			return nil, 0, out, err
 		}

@@ -174,7 +174,7 @@ func (d *differ) compareValues() error {
 		if err != nil {
 			return err
 		}
-		e, err := d.v.entryOf(op, row.op.Key, row.before)
+		e, err := entryOf(d.v.gen, op, row.op.Key, row.before)
 		row.changed = !bytes.Equal(e.Value, row.op.Value)
 		return err
 	})

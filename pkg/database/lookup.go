@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/proofsync/proofsync/pkg/store"
 )
 
 // keyRef is a key while keys are sorted.
@@ -48,25 +50,25 @@ type entry struct {
 // lookupShare is how many keys are worth a goroutine.
 const lookupShare = 4096
 
-// latest looks up the newest entry of each key below size, on several cores
-// where there are many.
-func (x *lookup) latest(g *generation, size uint64) error {
+// latest looks up the newest entry of each key below size: with r, which sees
+// that much, and where there are many on other cores as well.
+func (x *lookup) latest(r *store.Reader, g *generation, size uint64) error {
 	n := len(x.keys)
 	x.entries = slices.Grow(x.entries[:0], n)[:n]
 	shares := min(runtime.GOMAXPROCS(0), 1+n/lookupShare)
-	if shares == 1 {
-		return x.part(g, size, 0, n)
+	var others errgroup.Group
+	for i := 1; i < shares; i++ {
+		others.Go(func() error {
+			r := g.ReaderAt(size)
+			defer r.Release()
+			return x.part(r, size, i*n/shares, (i+1)*n/shares)
+		})
 	}
-	var group errgroup.Group
-	for i := range shares {
-		group.Go(func() error { return x.part(g, size, i*n/shares, (i+1)*n/shares) })
-	}
-	return group.Wait()
+	err := x.part(r, size, 0, n/shares)
+	return cmp.Or(err, others.Wait())
 }
 
-func (x *lookup) part(g *generation, size uint64, from, to int) error {
-	r := g.ReaderAt(size)
-	defer r.Release()
+func (x *lookup) part(r *store.Reader, size uint64, from, to int) error {
 	index, err := r.Index()
 	if err != nil {
 		return err

@@ -90,8 +90,12 @@ func TestOpeningAfterAKillTakesNoTimeAndNoMemory(t *testing.T) {
 	// The processor time of all of the process tells a slow opening from a busy machine.
 	cpu := reader.ProcessState.UserTime() + reader.ProcessState.SystemTime()
 	t.Logf("%d operations opened after a kill in %.3f s, process of %.0f MB at its peak, %s of processor time", size, took, mb, cpu.Round(time.Millisecond))
-	if size < uint64(n) || took > seconds || mb > 100 || mb == 0 {
-		t.Errorf("at least %d operations in %.0f s and 100 MB expected", n, seconds)
+	most := 100.0
+	if raced {
+		most = 300 // the detector's shadow of what is touched counts as well
+	}
+	if size < uint64(n) || took > seconds || mb > most || mb == 0 {
+		t.Errorf("at least %d operations in %.0f s and %.0f MB expected", n, seconds, most)
 	}
 }
 

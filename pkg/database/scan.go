@@ -172,7 +172,7 @@ func (w *window) emit(fn func(key []byte, e Entry) bool) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		e, err := w.v.entryOf(op, key, x.loc)
+		e, err := entryOf(w.v.gen, op, key, x.loc)
 		if err != nil || !fn(key, e) {
 			return false, err
 		}

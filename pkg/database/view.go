@@ -126,14 +126,15 @@ func (v *View) entry(r *store.Reader, key []byte, loc uint64) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return v.entryOf(op, key, loc)
+	return entryOf(v.gen, op, key, loc)
 }
 
-// entryOf checks that the operation at loc wrote key. The entry aliases it.
-func (v *View) entryOf(op operation.Operation, key []byte, loc uint64) (Entry, error) {
+// entryOf checks that the operation at loc wrote key, as the index of the
+// generation says. The entry aliases it.
+func entryOf(g *generation, op operation.Operation, key []byte, loc uint64) (Entry, error) {
 	if op.Kind != operation.Update && op.Kind != operation.Set || string(op.Key) != string(key) {
 		return Entry{}, &store.CorruptError{
-			Where: v.gen.Path(),
+			Where: g.Path(),
 			Err:   fmt.Errorf("the index entry of key %x names location %d, which is a %s of another key", key, loc, op.Kind),
 		}
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/proofsync/proofsync/pkg/database"
-	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/space"
 )
 
@@ -88,7 +87,7 @@ func New(db *database.DB, o Options) *Generator {
 
 // Fresh says whether the database holds nothing but the commit it was made with.
 func (g *Generator) Fresh() (bool, error) {
-	size, _, err := g.head()
+	size, err := g.head()
 	return size <= 1, err
 }
 
@@ -96,7 +95,7 @@ func (g *Generator) Fresh() (bool, error) {
 // ten of them, and returns when all are durable. It leaves others as they are.
 // After a crash in between the database holds whole commits, and gets no more.
 func (g *Generator) Initialize(ctx context.Context) error {
-	size, floor, err := g.head()
+	size, err := g.head()
 	if err != nil || size > 1 || g.opts.InitialOps == 0 {
 		return err
 	}
@@ -119,11 +118,11 @@ func (g *Generator) Initialize(ctx context.Context) error {
 		if sync {
 			unsynced = 0
 		}
-		c, err := g.apply(ctx, size, floor, int(n), !sync)
+		c, err := g.apply(ctx, size, int(n), !sync)
 		if err != nil {
 			return err
 		}
-		size, floor = c.Size, c.Floor
+		size = c.Size
 	}
 	return nil
 }
@@ -143,11 +142,11 @@ func (g *Generator) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		size, floor, err := g.head()
+		size, err := g.head()
 		if err != nil {
 			return err
 		}
-		c, err := g.apply(ctx, size, floor, g.opts.OpsPerInterval, false)
+		c, err := g.apply(ctx, size, g.opts.OpsPerInterval, false)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil
@@ -158,23 +157,19 @@ func (g *Generator) Run(ctx context.Context) error {
 	}
 }
 
-// head is the size and floor of the log.
-func (g *Generator) head() (size, floor uint64, err error) {
+// head is the size of the log.
+func (g *Generator) head() (uint64, error) {
 	v, err := g.db.View()
 	if err != nil {
-		return 0, 0, fmt.Errorf("generator: %w", err)
+		return 0, fmt.Errorf("generator: %w", err)
 	}
 	defer v.Close()
-	return v.Size(), v.Floor(), nil
+	return v.Size(), nil
 }
 
-// apply commits n operations to a log with that size and floor.
-func (g *Generator) apply(ctx context.Context, size, floor uint64, n int, noSync bool) (database.Commit, error) {
-	b := database.Batch{Writes: writes(g.db.Codec(), g.opts.Seed, size, n), NoSync: noSync}
-	if g.db.Codec().Family() == operation.Immutable {
-		next := g.opts.FloorPolicy.Next(floor, size+uint64(n))
-		b.Floor = &next
-	}
+// apply commits n operations to a log with that size.
+func (g *Generator) apply(ctx context.Context, size uint64, n int, noSync bool) (database.Commit, error) {
+	b := database.Batch{Writes: writes(g.db.Codec(), g.opts.Seed, size, n), Policy: g.opts.FloorPolicy, NoSync: noSync}
 	var c database.Commit
 	err := space.Retry(ctx, func() (err error) {
 		c, err = g.db.Apply(ctx, b)

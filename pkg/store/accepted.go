@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // checkpointName is the file with the newest signed target that was accepted.
@@ -46,22 +48,14 @@ func (d *Dir) CheckpointPath() string { return d.join(checkpointName) }
 
 func readCheckpoint(fs FS, dir string) ([]byte, error) {
 	path := fs.PathJoin(dir, checkpointName)
-	f, err := fs.Open(path)
-	if isNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	note, err := io.ReadAll(io.LimitReader(f, mostCheckpoint+1))
+	note, err := durable.Read(fs, path, mostCheckpoint)
 	switch {
+	case errors.Is(err, durable.ErrEmpty):
+		return nil, fmt.Errorf("%s is empty", path)
+	case errors.Is(err, durable.ErrTooLong):
+		return nil, fmt.Errorf("%s has more than %d bytes", path, mostCheckpoint)
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
-	case len(note) == 0:
-		return nil, fmt.Errorf("%s is empty", path)
-	case len(note) > mostCheckpoint:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, mostCheckpoint)
 	}
 	return note, nil
 }

@@ -138,6 +138,18 @@ func writeFile(fs FS, dir, name string, data []byte) error {
 	return durable.Replace(fs, fs.PathJoin(dir, name), data)
 }
 
+// removeFile removes a file, durably, if there is one.
+func removeFile(fs FS, dir, name string) error {
+	path := fs.PathJoin(dir, name)
+	if err := fs.Remove(path); err != nil {
+		if isNotExist(err) {
+			return nil
+		}
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return syncDir(fs, dir)
+}
+
 // mkdirAll makes a directory and those above it, durably: a directory whose
 // name is lost in a crash takes everything in it along.
 func mkdirAll(fs FS, path string) error {

@@ -3,8 +3,8 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 
+	"github.com/proofsync/proofsync/internal/durable"
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
 
@@ -36,16 +36,7 @@ func (d *Dir) ReadLost() (Lost, error) {
 func (d *Dir) KeepLost(l Lost) error { return keepLost(d.fs, d.path, l) }
 
 // ForgetLost is called when it is known what became of it.
-func (d *Dir) ForgetLost() error {
-	err := d.fs.Remove(d.join(lostName))
-	if isNotExist(err) {
-		return nil
-	}
-	if err == nil {
-		err = syncDir(d.fs, d.path)
-	}
-	return err
-}
+func (d *Dir) ForgetLost() error { return removeFile(d.fs, d.path, lostName) }
 
 func keepLost(fs FS, dir string, l Lost) error {
 	if before, err := readLost(fs, dir); err == nil && before.Size >= l.Size {
@@ -62,18 +53,11 @@ func keepLost(fs FS, dir string, l Lost) error {
 }
 
 func readLost(fs FS, dir string) (l Lost, err error) {
-	f, err := fs.Open(fs.PathJoin(dir, lostName))
-	if isNotExist(err) {
-		return Lost{}, nil
-	}
-	if err != nil {
+	data, err := durable.Read(fs, fs.PathJoin(dir, lostName), mostLost)
+	if err != nil || data == nil {
 		return Lost{}, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostLost))
-	if err == nil {
-		err = json.Unmarshal(data, &l)
-	}
+	err = json.Unmarshal(data, &l)
 	if err == nil && (l.Size == 0 || l.Root == mmr.Digest{}) {
 		err = fmt.Errorf("%.100q: size and root expected", data)
 	}

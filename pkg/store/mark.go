@@ -2,9 +2,11 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/proofsync/proofsync/internal/durable"
 )
 
 // damageName is the file that says that the generation in use was found to be
@@ -101,36 +103,25 @@ func (d *Dir) dropMark() error {
 
 // ClearMark removes the mark of a directory that nobody has open: everything in it
 // was found to be right. Where there is none it does nothing.
-func ClearMark(fs FS, dir string) error {
-	fs = orDefault(fs)
-	path := fs.PathJoin(dir, damageName)
-	if err := fs.Remove(path); err != nil {
-		if isNotExist(err) {
-			return nil
-		}
-		return fmt.Errorf("remove %s: %w", path, err)
-	}
-	return syncDir(fs, dir)
-}
+func ClearMark(fs FS, dir string) error { return removeFile(orDefault(fs), dir, damageName) }
 
 // readMark returns nil where there is none. What cannot be understood counts as
 // a mark of the generation in use: something was wrong.
 func readMark(fs FS, dir string) (*Mark, error) {
 	path := fs.PathJoin(dir, damageName)
-	f, err := fs.Open(path)
-	if isNotExist(err) {
+	b, err := durable.Read(fs, path, mostMark)
+	unreadable := errors.Is(err, durable.ErrEmpty) || errors.Is(err, durable.ErrTooLong)
+	switch {
+	case err != nil && !unreadable:
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	case b == nil && !unreadable:
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, mostMark))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
 	m := new(Mark)
-	if err := json.Unmarshal(b, m); err != nil {
+	if err == nil {
+		err = json.Unmarshal(b, m)
+	}
+	if err != nil {
 		c, cerr := readCurrent(fs, dir)
 		if cerr != nil {
 			return nil, cerr

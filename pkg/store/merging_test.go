@@ -54,6 +54,16 @@ func layered(t *testing.T, d *Dir) *log {
 	return l
 }
 
+// flattens waits until merges have left at most so many layers.
+func (l *log) flattens(most int) {
+	l.t.Helper()
+	for end := time.Now().Add(20 * time.Second); l.g.Metrics().ReadAmp() > most; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			l.t.Fatalf("%d layers stay after %d merges", l.g.Metrics().ReadAmp(), l.g.Metrics().Compact.Count)
+		}
+	}
+}
+
 func TestClosingEndsMergesUnderWay(t *testing.T) {
 	fs := &mergeFS{FS: MemFS(), reached: make(chan struct{}), resume: make(chan struct{})}
 	d := openDir(t, fs, fixedIdentity)
@@ -108,11 +118,7 @@ func TestMergingIsPutOffUntilALoadIsDone(t *testing.T) {
 	l.g.HoldMerges(false)
 	l.append(512, bulkOperations)
 	l.commit(true)
-	for end := time.Now().Add(20 * time.Second); l.g.Metrics().ReadAmp() > 4; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d layers stay, %d merges", l.g.Metrics().ReadAmp(), merges())
-		}
-	}
+	l.flattens(4)
 	l.verify()
 }
 
@@ -130,11 +136,7 @@ func TestMergingIsNotPutOffForEver(t *testing.T) {
 	if err := l.w.Settle(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); l.g.Metrics().ReadAmp() > 2*heldLayers; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d layers", l.g.Metrics().ReadAmp())
-		}
-	}
+	l.flattens(2 * heldLayers)
 	l.verify()
 }
 
@@ -148,10 +150,6 @@ func TestMergingBeginsWhenTheGenerationIsOpen(t *testing.T) {
 	}
 	l := continueLog(t, g, fixedIdentity)
 	defer l.close()
-	for end := time.Now().Add(20 * time.Second); g.Metrics().ReadAmp() > 3; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d layers stay", g.Metrics().ReadAmp())
-		}
-	}
+	l.flattens(3)
 	l.verify()
 }
