@@ -399,14 +399,16 @@ func (f *fixture) contents(size uint64) map[string]string {
 func TestALongWayIsGoneInSteps(t *testing.T) {
 	f := newFixture(t, anyVariable)
 	const batches, each = 40, 1000
+	var all []database.Batch
 	for i := range batches {
-		b := database.Batch{NoSync: i < batches-1}
+		var b database.Batch
 		for j := range each {
 			b.Writes = append(b.Writes, database.Write{Key: fmt.Appendf(nil, "%d-%d", i, j), Value: []byte("1")})
 		}
-		if _, err := f.db.Apply(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
+		all = append(all, b)
+	}
+	if _, err := f.db.ApplyAll(t.Context(), all); err != nil {
+		t.Fatal(err)
 	}
 	s := f.serveNet()
 	var paths [2][]uint64

@@ -40,7 +40,6 @@ type step struct {
 	Count   int        `json:"count,omitempty"`
 	Keys    uint64     `json:"keys,omitempty"` // there are, numbered from 0
 	Version uint64     `json:"version,omitempty"`
-	NoSync  bool       `json:"no_sync,omitempty"`
 	Absent  bool       `json:"absent,omitempty"`
 	Tasks   int        `json:"tasks,omitempty"` // goroutines, or connections
 	Path    string     `json:"path,omitempty"`

@@ -88,7 +88,7 @@ func (l *lab) database(ctx context.Context) (*prepared, error) {
 	var a answer
 	for done := 0; done < l.ops; done += chunk {
 		n := min(chunk, l.ops-done)
-		if a, err = child.do(step{Do: "fill", First: uint64(done), Count: n, NoSync: done+n < l.ops}); err != nil {
+		if a, err = child.do(step{Do: "fill", First: uint64(done), Count: n}); err != nil {
 			return nil, err
 		}
 		told.at(done + n)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,15 +101,19 @@ func (l *local) do(ctx context.Context, s step) (a answer, err error) {
 	return a, errors.New("unknown step")
 }
 
-// fill writes the keys from First on, Count of them, in commits of fillBatch. The
-// clock is that of making and applying batches.
+// fill writes the keys from First on, Count of them, in commits of fillBatch, as many
+// together as an import does. The clock is that of making and applying batches.
 func (l *local) fill(ctx context.Context, s step) (a answer, err error) {
 	watch := startWatch()
 	most := fillBatch(l.job.ValueBytes)
-	for done := 0; done < s.Count; done += most {
+	group := max(most, within(importer.MaxBytes, l.job.ValueBytes, importer.Together*most))
+	for done := 0; done < s.Count; done += group {
 		first := s.First + uint64(done)
-		writes := l.w.batch(min(most, s.Count-done), 0, func(i int) uint64 { return first + uint64(i) })
-		if _, err := l.db.Apply(ctx, database.Batch{Writes: writes, NoSync: s.NoSync}); err != nil {
+		var together []database.Batch
+		for writes := range slices.Chunk(l.w.batch(min(group, s.Count-done), 0, func(i int) uint64 { return first + uint64(i) }), most) {
+			together = append(together, database.Batch{Writes: writes})
+		}
+		if _, err := l.db.ApplyAll(ctx, together); err != nil {
 			return a, err
 		}
 	}

@@ -1,7 +1,6 @@
 package database
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +25,6 @@ type Batch struct {
 	Policy   FloorPolicy // immutable only, where Floor is nil; the zero value leaves the floor where it is
 	Notes    []Note      // kept with the commit, outside the log
 
-	// NoSync leaves out waiting for the disk. What is not durable is not
-	// published: the next synced batch, or Sync, does both.
-	NoSync bool
 	// OnlyChanges leaves out the writes that change nothing: a value that is
 	// there already, a delete of a key that is not; in an immutable database all
 	// keys that are there. Commit.Outcome counts them. If nothing remains, nothing is committed.
@@ -46,12 +42,13 @@ type Outcome struct {
 	Conflicts int // left out: immutable, and there with another value
 }
 
-// Commit describes an applied batch.
+// Commit describes what was applied: a batch, or several.
 type Commit struct {
 	Size       uint64     // of the log after it
 	Floor      uint64     // inactivity floor after it
 	Root       mmr.Digest // root at Size
-	Operations int        // that the batch became, the commit included; 0: nothing was committed
+	Commits    int        // that were made: one for each batch, but for those that changed nothing
+	Operations int        // that the batches became, commits included
 	Outcome
 }
 
@@ -69,6 +66,14 @@ func spaceOf(bytes, operations int) uint64 { return uint64(2*bytes + 128*operati
 // changes nothing.
 // After a failure to write, every later call fails with ErrFailed.
 func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
+	return d.ApplyAll(ctx, []Batch{b})
+}
+
+// ApplyAll is Apply of batches one after the other: each has a commit of its own,
+// as if it had been applied alone. All of them take effect together, for
+// the price of one look through the index and of one wait for the disk; their
+// memory, about twice over, is the caller's concern. If one is refused, none is applied.
+func (d *DB) ApplyAll(ctx context.Context, batches []Batch) (Commit, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -78,13 +83,12 @@ func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 	if err != nil {
 		return Commit{}, err
 	}
-	return d.apply(w, b)
+	return d.apply(w, batches)
 }
 
 // Update is Apply of a batch that depends on the state it is applied to. fn
 // gets a view of everything applied so far, valid during the call only, while
-// nobody else can write; it must not write itself. Batches that were applied
-// without waiting for the disk are synced and published first. fn's error is
+// nobody else can write; it must not write itself. fn's error is
 // returned as it is, and nothing is written then.
 func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commit, error) {
 	d.write.Lock()
@@ -96,9 +100,6 @@ func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commi
 	if err != nil {
 		return Commit{}, err
 	}
-	if err := d.publishApplied(w); err != nil {
-		return Commit{}, err
-	}
 	v, err := d.View()
 	if err != nil {
 		return Commit{}, err
@@ -108,68 +109,54 @@ func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commi
 	if err != nil {
 		return Commit{}, err
 	}
-	return d.apply(w, b)
+	return d.apply(w, []Batch{b})
 }
 
-// apply does the work of Apply; d.write is held.
-func (d *DB) apply(w *writerState, b Batch) (Commit, error) {
-	if err := checkNotes(b.Notes); err != nil {
-		return Commit{}, err
+// apply does the work of ApplyAll; d.write is held.
+func (d *DB) apply(w *writerState, batches []Batch) (Commit, error) {
+	if len(batches) == 0 {
+		return w.last(&plan{}), nil
 	}
-	ops, floor, outcome, err := w.build(b)
-	if err != nil {
-		return Commit{}, err
+	p, err := w.newPlan(batches)
+	if err != nil || p.commits == 0 {
+		return w.last(p), err
 	}
-	if len(ops) == 0 {
-		return Commit{Size: w.state.Size, Floor: w.state.Floor, Root: w.state.Root, Outcome: outcome}, nil
-	}
-	run, err := d.codec.NewRun(ops)
+	run, err := d.codec.NewRun(p.ops)
 	if err != nil {
 		return Commit{}, fmt.Errorf("encoded batch does not decode: %w", err)
 	}
-	if err := d.space.Need(spaceOf(len(ops), run.Len())); err != nil {
+	if err := d.space.Need(spaceOf(len(p.ops), run.Len())); err != nil {
 		return Commit{}, err
 	}
-	err = w.append(run)
-	for i := 0; i < len(b.Notes) && err == nil; i++ {
-		err = w.w.Note(b.Notes[i].Key, b.Notes[i].Value)
-	}
-	if err == nil {
-		err = w.publish(floor, !b.NoSync)
-	}
-	if err != nil {
+	if err := w.write(run, batches, p.floor); err != nil {
 		d.failed = err
 		return Commit{}, err
-	}
-	if !b.NoSync {
-		d.publish(w.g, w.state, w.frontier)
-	}
-	return Commit{Size: w.state.Size, Floor: floor, Root: w.state.Root, Operations: run.Len(), Outcome: outcome}, nil
-}
-
-// Sync makes every batch applied so far durable and publishes the result.
-func (d *DB) Sync() error {
-	d.write.Lock()
-	defer d.write.Unlock()
-	w, err := d.openWriter()
-	if err != nil {
-		return err
-	}
-	return d.publishApplied(w)
-}
-
-// publishApplied makes batches durable and readable that were applied without
-// waiting for the disk; d.write is held.
-func (d *DB) publishApplied(w *writerState) error {
-	if !w.dirty {
-		return nil
-	}
-	if err := w.sync(); err != nil {
-		d.failed = err
-		return err
 	}
 	d.publish(w.g, w.state, w.frontier)
-	return nil
+	return w.last(p), nil
+}
+
+// last describes the state after a plan.
+func (w *writerState) last(p *plan) Commit {
+	if p == nil {
+		return Commit{}
+	}
+	return Commit{Size: w.state.Size, Floor: w.state.Floor, Root: w.state.Root, Commits: p.commits, Operations: len(p.planned), Outcome: p.out}
+}
+
+// write makes the operations of batches, and their notes, durable.
+func (w *writerState) write(run operation.Run, batches []Batch, floor uint64) error {
+	if err := w.append(run); err != nil {
+		return err
+	}
+	for _, b := range batches {
+		for _, n := range b.Notes {
+			if err := w.w.Note(n.Key, n.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return w.publish(floor)
 }
 
 // openWriter returns the writer of Apply; d.write is held.
@@ -213,92 +200,4 @@ func (d *DB) openWriter() (*writerState, error) {
 	}
 	d.writer = w
 	return w, nil
-}
-
-// build turns a batch into encoded operations, ending with the commit; none
-// if nothing is to be committed.
-func (w *writerState) build(b Batch) (ops []byte, floor uint64, out Outcome, err error) {
-	kind := operation.Update
-	if w.codec.Family() == operation.Immutable {
-		kind = operation.Set
-	}
-	for _, x := range b.Writes {
-		op := operation.Operation{Kind: kind, Key: x.Key, Value: x.Value}
-		if x.Delete {
-			if kind == operation.Set {
-				return nil, 0, out, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
-			}
-			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
-		}
-		if err := w.codec.Check(op); err != nil {
-			return nil, 0, out, err
-		}
-	}
-	if b.Floor != nil && kind != operation.Set {
-		return nil, 0, out, fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
-	}
-	c := changes{w: w, writes: lastWrites(b.Writes)}
-	if kind != operation.Set || b.OnlyChanges {
-		c.r = w.g.ReaderAt(w.state.Size)
-		defer c.r.Release()
-		if err := c.find(); err != nil {
-			return nil, 0, out, err
-		}
-	}
-	if b.OnlyChanges {
-		if out, err = c.reduce(); err != nil || len(c.writes) == 0 {
-			return nil, 0, out, err
-		}
-	}
-	out.count(c.writes)
-	if kind == operation.Set {
-		ops, floor, err = w.buildImmutable(c.writes, b)
-	} else {
-		ops, floor, err = w.buildAny(&c)
-	}
-	if err != nil {
-		return nil, 0, out, err
-	}
-	ops, err = w.codec.Append(ops, operation.Operation{Kind: operation.Commit, Value: b.Metadata, Floor: floor})
-	return ops, floor, out, err
-}
-
-func (o *Outcome) count(writes []Write) {
-	for _, x := range writes {
-		if o.Bytes += len(x.Key) + len(x.Value); x.Delete {
-			o.Deleted++
-		} else {
-			o.Written++
-		}
-	}
-}
-
-// lastWrites sorts writes by key and keeps the last one of each.
-func lastWrites(writes []Write) []Write {
-	order := sortKeys(len(writes), func(i int) []byte { return writes[i].Key })
-	sorted := make([]Write, 0, len(writes))
-	for i, o := range order {
-		if i+1 < len(order) && bytes.Equal(writes[order[i+1].i].Key, writes[o.i].Key) {
-			continue
-		}
-		sorted = append(sorted, writes[o.i])
-	}
-	return sorted
-}
-
-func (w *writerState) buildImmutable(writes []Write, b Batch) (ops []byte, floor uint64, err error) {
-	commit := w.state.Size + uint64(len(writes))
-	floor = b.Policy.Next(w.state.Floor, commit)
-	if b.Floor != nil {
-		floor = *b.Floor
-	}
-	if floor < w.state.Floor || floor > commit {
-		return nil, 0, fmt.Errorf("%w: %d, between the previous floor %d and the commit's location %d", ErrFloor, floor, w.state.Floor, commit)
-	}
-	for _, x := range writes {
-		if ops, err = w.codec.Append(ops, operation.Operation{Kind: operation.Set, Key: x.Key, Value: x.Value}); err != nil {
-			return nil, 0, err
-		}
-	}
-	return ops, floor, nil
 }

@@ -354,7 +354,7 @@ func (d *DB) create() error {
 	if err := w.append(run); err != nil {
 		return err
 	}
-	if err := w.publish(0, true); err != nil {
+	if err := w.publish(0); err != nil {
 		return err
 	}
 	if err := d.dir.SetCurrent(g.Number()); err != nil {
@@ -455,14 +455,7 @@ func (d *DB) Close() error {
 
 	var err error
 	if d.writer != nil {
-		// Commits may have been made without waiting for the disk.
-		if d.failed == nil && view != nil {
-			if err = d.writer.sync(); err == nil {
-				s := d.writer.state
-				d.dir.Acknowledge(store.Head{Generation: gen.Number(), Size: s.Size, Root: s.Root})
-			}
-		}
-		err = errors.Join(err, d.writer.w.Close())
+		err = d.writer.w.Close()
 	}
 	if view != nil {
 		view.Close()

@@ -158,7 +158,9 @@ func TestRandomBatchesMatchTheModel(t *testing.T) {
 				db := openAt(t, fs, c, true)
 				m := newModel(c)
 				sizes := map[uint64]mmr.Digest{1: m.root()}
-				for range rapid.IntRange(1, 12).Draw(rt, "batches") {
+				var together []Batch
+				operations := 0
+				for left := rapid.IntRange(1, 12).Draw(rt, "batches"); left > 0; left-- {
 					b := Batch{}
 					keys := []uint64{5, 60, 2000}[rng.IntN(3)]
 					for range rng.IntN([]int{3, 40, 400}[rng.IntN(3)]) {
@@ -175,23 +177,24 @@ func TestRandomBatchesMatchTheModel(t *testing.T) {
 						f := m.floor() + rng.Uint64N(uint64(m.size())-m.floor())
 						b.Floor = &f
 					}
-					b.NoSync = rng.IntN(3) == 0
-					want := m.apply(b.Writes, b.Metadata, b.Floor)
-					got, err := db.Apply(context.Background(), b)
+					operations += len(m.apply(b.Writes, b.Metadata, b.Floor))
+					sizes[uint64(m.size())] = m.root()
+					together = append(together, b)
+					if left > 1 && rng.IntN(3) == 0 {
+						continue
+					}
+					got, err := db.ApplyAll(context.Background(), together)
 					if err != nil {
 						rt.Fatal(err)
 					}
-					if got.Operations != len(want) || got.Root != m.root() || got.Floor != m.floor() {
-						rt.Fatalf("%+v, model: %d operations, floor %d, root %s", got, len(want), m.floor(), m.root())
+					if got.Operations != operations || got.Commits != len(together) || got.Root != m.root() || got.Floor != m.floor() || got.Size != uint64(m.size()) {
+						rt.Fatalf("%+v, model: %d operations of %d batches, floor %d, root %s", got, operations, len(together), m.floor(), m.root())
 					}
-					sizes[got.Size] = got.Root
+					together, operations = nil, 0
 					if rng.IntN(4) == 0 {
 						closeDB(t, db)
 						db = openAt(t, fs, c, true)
 					}
-				}
-				if err := db.Sync(); err != nil {
-					rt.Fatal(err)
 				}
 				check(t, db, m)
 				proves(t, db, sizes, rng)

@@ -174,27 +174,14 @@ func (d *DB) newLoad() (*Load, error) {
 	case d.failed != nil:
 		err = fmt.Errorf("%w: %w", ErrFailed, d.failed)
 	case d.writer != nil:
-		err = d.endWriter()
+		err = d.writer.w.Close()
+		d.writer = nil
 	}
 	if err != nil {
 		d.write.Unlock()
 		return nil, err
 	}
 	return &Load{d: d}, nil
-}
-
-// endWriter publishes what Apply left unpublished and ends its writer.
-func (d *DB) endWriter() error {
-	w := d.writer
-	d.writer = nil
-	if w.dirty {
-		if err := w.sync(); err != nil {
-			d.failed = err
-			return err
-		}
-		d.publish(w.g, w.state, w.frontier)
-	}
-	return w.w.Close()
 }
 
 // dropStaged removes the generation in the making. Nobody reads it.
@@ -350,7 +337,7 @@ func (l *Load) Publish(root mmr.Digest, end uint64) (Commit, error) {
 	}
 	l.g.HoldMerges(false)
 	added := l.w.w.Next() - l.w.state.Size
-	if err := l.w.publish(t.floor, true); err != nil {
+	if err := l.w.publish(t.floor); err != nil {
 		return Commit{}, l.fail(err)
 	}
 	d := l.d

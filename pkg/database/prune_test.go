@@ -123,7 +123,6 @@ func TestWhatIsRetainedReadsAndProvesAsBefore(t *testing.T) {
 		sizes := map[uint64]mmr.Digest{1: m.root()}
 		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
 			b := randomBatch(c, m, rng)
-			b.NoSync = rng.IntN(3) == 0
 			m.apply(b.Writes, b.Metadata, b.Floor)
 			got, err := db.Apply(context.Background(), b)
 			if err != nil {
@@ -147,9 +146,6 @@ func TestWhatIsRetainedReadsAndProvesAsBefore(t *testing.T) {
 				closeDB(t, db)
 				db = openAt(t, fs, c, true)
 			}
-		}
-		if err := db.Sync(); err != nil {
-			rt.Fatal(err)
 		}
 		floor := m.floor()
 		// Before anything is deleted nothing of it is shown any more.

@@ -97,7 +97,7 @@ func buildBench(path string, c operation.Codec) error {
 		for j := range ws {
 			ws[j] = Write{Key: benchKey(r.Uint64N(benchKeys)), Value: benchKey(r.Uint64())}
 		}
-		_, err = db.Apply(context.Background(), Batch{Writes: ws, NoSync: i < benchCommits-1})
+		_, err = db.Apply(context.Background(), Batch{Writes: ws})
 	}
 	return errors.Join(err, db.Close())
 }

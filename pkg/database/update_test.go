@@ -21,10 +21,10 @@ func TestUpdatesSeeEverythingAppliedBefore(t *testing.T) {
 	defer closeDB(t, db)
 	ctx := context.Background()
 	key := testKey(c, 7)
-	// Counters incremented by several writers, some of whose batches do not wait for the disk.
+	// A counter incremented by several writers.
 	const writers, rounds = 4, 25
 	var group sync.WaitGroup
-	for i := range writers {
+	for range writers {
 		group.Go(func() {
 			for range rounds {
 				_, err := db.Update(ctx, func(v *View) (Batch, error) {
@@ -36,7 +36,7 @@ func TestUpdatesSeeEverythingAppliedBefore(t *testing.T) {
 					case !errors.Is(err, ErrKeyNotFound):
 						return Batch{}, err
 					}
-					return Batch{Writes: []Write{{Key: key, Value: testValue(c, n+1)}}, NoSync: i%2 == 0}, nil
+					return Batch{Writes: []Write{{Key: key, Value: testValue(c, n+1)}}}, nil
 				})
 				if err != nil {
 					t.Error(err)
@@ -45,9 +45,6 @@ func TestUpdatesSeeEverythingAppliedBefore(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if err := db.Sync(); err != nil {
-		t.Fatal(err)
-	}
 	v, _ := db.View()
 	defer v.Close()
 	if e, err := v.Get(key); err != nil || !bytes.Equal(e.Value, testValue(c, writers*rounds)) {
@@ -165,7 +162,7 @@ func (d *DB) applyLarge(_ context.Context, b Batch) (Commit, error) {
 	if err := w.w.Append(operation.Run{}, 1<<20); err != nil {
 		return Commit{}, err
 	}
-	return d.apply(w, b)
+	return d.apply(w, []Batch{b})
 }
 
 // A note is there if and only if its commit is, wherever the power fails:

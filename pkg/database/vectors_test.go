@@ -53,12 +53,14 @@ func TestPublishedRoots(t *testing.T) {
 					return dst
 				}
 				defer db.Close()
-				var last Commit
+				var all []Batch
 				for _, b := range tc.batches(seed) {
-					if last, err = db.Apply(context.Background(), Batch{Writes: writesOf(b), NoSync: true}); err != nil {
-						t.Error(err)
-						return dst
-					}
+					all = append(all, Batch{Writes: writesOf(b)})
+				}
+				last, err := db.ApplyAll(context.Background(), all)
+				if err != nil {
+					t.Error(err)
+					return dst
 				}
 				return append(dst, last.Root[:]...)
 			})

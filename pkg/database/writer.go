@@ -19,7 +19,6 @@ type writerState struct {
 	state    store.State // as last committed to the store
 	tip      tip         // of the last operation, once one was appended
 	spans    []*mmr.Span // reused while hashing
-	dirty    bool        // commits that are not known to be durable
 }
 
 // tip is what publishing needs to know of the last operation.
@@ -145,10 +144,10 @@ func indexKey(c operation.Codec) func([]byte) ([]byte, bool, error) {
 func (w *writerState) flush() error {
 	s := w.state
 	s.Stored = w.w.Next()
-	if err := w.w.Commit(s, true); err != nil {
+	if err := w.w.Commit(s); err != nil {
 		return err
 	}
-	w.state, w.dirty = w.g.State(), false
+	w.state = w.g.State()
 	return nil
 }
 
@@ -169,23 +168,12 @@ func (w *writerState) settle() error {
 
 // publish makes the log up to here the readable state. The last operation is
 // a commit with this floor.
-func (w *writerState) publish(floor uint64, sync bool) error {
+func (w *writerState) publish(floor uint64) error {
 	size := w.w.Next()
 	s := store.State{Start: w.state.Start, Size: size, Floor: floor, Stored: size, Root: w.frontier.Root(floor)}
-	if err := w.w.Commit(s, sync); err != nil {
+	if err := w.w.Commit(s); err != nil {
 		return err
 	}
-	w.state, w.dirty = w.g.State(), !sync
-	return nil
-}
-
-func (w *writerState) sync() error {
-	if !w.dirty {
-		return nil
-	}
-	if err := w.w.Sync(); err != nil {
-		return err
-	}
-	w.dirty = false
+	w.state = w.g.State()
 	return nil
 }

@@ -193,7 +193,7 @@ func copyLog(ctx context.Context, codec operation.Codec, from, to *store.Generat
 		if w.PendingBytes() >= copyBytes || w.Pending() >= copyOperations {
 			// Nothing of it is readable before the last commit says so.
 			partial := store.State{Start: s.Start, Size: s.Start, Stored: w.Next()}
-			if err := w.Commit(partial, true); err != nil {
+			if err := w.Commit(partial); err != nil {
 				return err
 			}
 		}
@@ -211,7 +211,7 @@ func copyLog(ctx context.Context, codec operation.Codec, from, to *store.Generat
 		})
 	}
 	if err == nil {
-		err = w.Commit(s, true)
+		err = w.Commit(s)
 	}
 	return notes, errors.Join(err, w.Close())
 }

@@ -30,8 +30,8 @@ import (
 // begins with.
 const opsPerInitialCommit = 10
 
-// opsPerSync is how many initial operations may wait for the disk together.
-const opsPerSync = 10_000
+// initialTogether is how many initial operations are applied, and wait for the disk, together.
+const initialTogether = 10_000
 
 // reportEvery is the distance between progress lines.
 const reportEvery = 5 * time.Second
@@ -102,27 +102,22 @@ func (g *Generator) Initialize(ctx context.Context) error {
 	g.opts.Logger.Info("creating initial operations", "operations_len", g.opts.InitialOps)
 	begin := time.Now()
 	reported := begin
-	for left, unsynced := g.opts.InitialOps, uint64(0); left > 0; {
+	for done := uint64(0); done < g.opts.InitialOps; {
 		if time.Since(reported) >= reportEvery {
 			reported = time.Now()
-			done := g.opts.InitialOps - left
 			rate := float64(done) / time.Since(begin).Seconds()
 			g.opts.Logger.Info("initial operations under way", "done", done, "operations_len", g.opts.InitialOps,
-				"rate", uint64(rate), "eta", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+				"rate", uint64(rate), "eta", time.Duration(float64(g.opts.InitialOps-done)/rate*float64(time.Second)).Round(time.Second))
 		}
-		n := min(left, opsPerInitialCommit)
-		left -= n
-		// A synced commit makes all before it durable.
-		unsynced += n
-		sync := left == 0 || unsynced >= opsPerSync
-		if sync {
-			unsynced = 0
+		var batches []database.Batch
+		for end := min(done+initialTogether, g.opts.InitialOps); done < end; {
+			n := min(end-done, opsPerInitialCommit)
+			batches = append(batches, g.batch(1+done, int(n)))
+			done += n
 		}
-		c, err := g.apply(ctx, size, int(n), !sync)
-		if err != nil {
+		if _, err := g.apply(ctx, batches...); err != nil {
 			return err
 		}
-		size = c.Size
 	}
 	return nil
 }
@@ -146,7 +141,7 @@ func (g *Generator) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c, err := g.apply(ctx, size, g.opts.OpsPerInterval, false)
+		c, err := g.apply(ctx, g.batch(size, g.opts.OpsPerInterval))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil
@@ -167,18 +162,25 @@ func (g *Generator) head() (uint64, error) {
 	return v.Size(), nil
 }
 
-// apply commits n operations to a log with that size.
-func (g *Generator) apply(ctx context.Context, size uint64, n int, noSync bool) (database.Commit, error) {
-	b := database.Batch{Writes: writes(g.db.Codec(), g.opts.Seed, size, n), Policy: g.opts.FloorPolicy, NoSync: noSync}
+// batch is of n writes that depend on the seed and on where they stand: the size
+// of the log, but for initial ones, whose places are counted without the operations between them.
+func (g *Generator) batch(at uint64, n int) database.Batch {
+	return database.Batch{Writes: writes(g.db.Codec(), g.opts.Seed, at, n), Policy: g.opts.FloorPolicy}
+}
+
+// apply commits batches, and waits while the disk is nearly full.
+func (g *Generator) apply(ctx context.Context, batches ...database.Batch) (database.Commit, error) {
 	var c database.Commit
 	err := space.Retry(ctx, func() (err error) {
-		c, err = g.db.Apply(ctx, b)
+		c, err = g.db.ApplyAll(ctx, batches)
 		return err
 	})
 	if err != nil {
-		return c, fmt.Errorf("generator: applying %d operations at size %d: %w", n, size, err)
+		return c, fmt.Errorf("generator: applying %d batches: %w", len(batches), err)
 	}
-	g.opts.Metrics.operations.Add(float64(n))
-	g.opts.Metrics.batches.Inc()
+	for _, b := range batches {
+		g.opts.Metrics.operations.Add(float64(len(b.Writes)))
+	}
+	g.opts.Metrics.batches.Add(float64(len(batches)))
 	return c, nil
 }

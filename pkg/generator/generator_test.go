@@ -64,7 +64,7 @@ func step(t *testing.T, g *Generator, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := g.apply(t.Context(), size, g.opts.OpsPerInterval, false); err != nil {
+		if _, err := g.apply(t.Context(), g.batch(size, g.opts.OpsPerInterval)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,7 +19,11 @@ type applier struct {
 	progress *progress
 }
 
-// batch is what is committed at a time. Its writes lie in data.
+// Together is how many batches are applied, and wait for the disk, together, if
+// they hold no more than MaxBytes.
+const Together = 16
+
+// batch becomes a commit. Its writes lie in data.
 type batch struct {
 	writes []database.Write
 	data   []byte
@@ -38,15 +42,15 @@ func (b *batch) keep(s []byte) []byte {
 
 func (a *applier) run(ctx context.Context, inputs []input, conv *converter, superseded *bitmap) error {
 	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan *batch)
+	groups := make(chan []*batch)
 	records := a.result.Records
 	group.Go(func() error {
-		defer close(batches)
-		return a.read(ctx, inputs, conv, superseded, records, batches)
+		defer close(groups)
+		return a.read(ctx, inputs, conv, superseded, records, groups)
 	})
 	group.Go(func() error {
-		for b := range batches {
-			if err := a.commit(ctx, b); err != nil {
+		for g := range groups {
+			if err := a.commit(ctx, g); err != nil {
 				return err
 			}
 		}
@@ -55,16 +59,22 @@ func (a *applier) run(ctx context.Context, inputs []input, conv *converter, supe
 	return group.Wait()
 }
 
-// read passes the records that count on, in batches.
-func (a *applier) read(ctx context.Context, inputs []input, conv *converter, superseded *bitmap, records int64, batches chan<- *batch) error {
+// read passes the records that count on, in batches, and those in groups.
+func (a *applier) read(ctx context.Context, inputs []input, conv *converter, superseded *bitmap, records int64, groups chan<- []*batch) error {
+	var group []*batch
+	held := 0 // bytes of the group
 	b := &batch{}
-	pass := func() error {
-		if len(b.writes) == 0 {
+	pass := func(all bool) error {
+		if len(b.writes) > 0 {
+			group, held = append(group, b), held+len(b.data)
+			b = &batch{writes: make([]database.Write, 0, len(b.writes)), data: make([]byte, 0, len(b.data))}
+		}
+		if len(group) == 0 || !all && len(group) < Together && held < MaxBytes {
 			return nil
 		}
 		select {
-		case batches <- b:
-			b = &batch{writes: make([]database.Write, 0, len(b.writes)), data: make([]byte, 0, len(b.data))}
+		case groups <- group:
+			group, held = nil, 0
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -85,23 +95,27 @@ func (a *applier) read(ctx context.Context, inputs []input, conv *converter, sup
 			if err != nil {
 				return &InputError{File: r.file, Line: r.line, Reason: err.Error()}
 			}
-			if b.add(w); len(b.writes) < a.options.BatchSize && len(b.data) < maxBatchBytes {
+			if b.add(w); len(b.writes) < a.options.BatchSize && len(b.data) < MaxBytes {
 				return nil
 			}
-			return pass()
+			return pass(false)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return pass()
+	return pass(true)
 }
 
-// commit commits what a batch changes.
-func (a *applier) commit(ctx context.Context, b *batch) error {
+// commit commits what the batches change, each for itself.
+func (a *applier) commit(ctx context.Context, group []*batch) error {
+	batches := make([]database.Batch, len(group))
+	for i, b := range group {
+		batches[i] = database.Batch{Writes: b.writes, Policy: a.options.FloorPolicy, OnlyChanges: true}
+	}
 	var commit database.Commit
 	err := space.Retry(ctx, func() (err error) {
-		commit, err = a.db.Apply(ctx, database.Batch{Writes: b.writes, Policy: a.options.FloorPolicy, OnlyChanges: true})
+		commit, err = a.db.ApplyAll(ctx, batches)
 		return err
 	})
 	if err != nil {
@@ -111,11 +125,11 @@ func (a *applier) commit(ctx context.Context, b *batch) error {
 	r.Unchanged += int64(commit.Unchanged)
 	r.Absent += int64(commit.Absent)
 	r.Conflicts += int64(commit.Conflicts)
-	if commit.Operations == 0 {
+	if commit.Commits == 0 {
 		return nil
 	}
 	r.Commit = commit
-	r.Batches++
+	r.Batches += int64(commit.Commits)
 	r.Written += int64(commit.Written)
 	r.Deleted += int64(commit.Deleted)
 	r.Bytes += int64(commit.Bytes)

@@ -38,8 +38,8 @@
 // family and encoding, so that a broken input does not leave a new one behind.
 // Memory is bounded whatever the size of
 // the input; Prepare spills what it remembers of keys to a temporary file.
-// Batches are commits, so that a crash leaves whole batches, and importing the
-// same input again writes only what is missing. If a key occurs several times in
+// Batches are commits, several of which take effect together: a crash leaves whole
+// ones, and importing the same input again writes only what is missing. If a key occurs several times in
 // an any import its last record counts and the others are ignored. In an
 // immutable one the repetitions must agree, and a key the database already has
 // is left alone (Result.Conflicts counts those with another value there).
@@ -60,9 +60,9 @@ import (
 // DefaultBatchSize is the number of writes in a commit unless Options say otherwise.
 const DefaultBatchSize = 10_000
 
-// maxBatchBytes ends a batch early, in bytes of keys and values, so that large
-// values do not pile up in memory.
-const maxBatchBytes = 16 << 20
+// MaxBytes ends a batch early, and a group of them, in bytes of keys and values, so
+// that large values do not pile up in memory.
+const MaxBytes = 16 << 20
 
 // Options of an import.
 type Options struct {

@@ -38,13 +38,10 @@ func fill(tb testing.TB, dir string, n, keep int) *database.DB {
 		}
 		size += len(b.Writes) + 1
 		floor := uint64(max(0, size-keep))
-		b.Floor, b.NoSync = &floor, true
+		b.Floor = &floor
 		if _, err := db.Apply(context.Background(), b); err != nil {
 			tb.Fatal(err)
 		}
-	}
-	if err := db.Sync(); err != nil {
-		tb.Fatal(err)
 	}
 	return db
 }

@@ -66,7 +66,7 @@ func TestEveryTargetCanBeFetchedWhileTheDatabaseGrows(t *testing.T) {
 	writer.Go(func() {
 		for i := byte(0); ctx.Err() == nil; i++ {
 			key := [32]byte{i, i >> 3}
-			_, err := f.db.Apply(ctx, database.Batch{NoSync: true, Writes: []database.Write{{Key: key[:], Value: key[:]}}})
+			_, err := f.db.Apply(ctx, database.Batch{Writes: []database.Write{{Key: key[:], Value: key[:]}}})
 			if err != nil && ctx.Err() == nil {
 				t.Errorf("apply: %v", err)
 				return

@@ -74,9 +74,11 @@ type entryRef struct {
 // indexTableEntries is how many index entries a goroutine writes to a table.
 const indexTableEntries = 64 << 10
 
-// newBulk begins a commit. Two of different numbers may be under way.
-func newBulk(g *Generation, number int, buffers *bulkBuffers) (*bulk, error) {
+// newBulk begins a commit of about so many operations. Two of different numbers may be under way.
+func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk, error) {
 	buffers.reset()
+	expect = min(expect, 16*indexTableEntries) // it is a hint
+	buffers.entries, buffers.kinds = slices.Grow(buffers.entries, expect), slices.Grow(buffers.kinds, expect)
 	b := &bulk{g: g, dir: fmt.Sprintf("%s-%d%s", g.path, number, loadSuffix), bulkBuffers: buffers}
 	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", b.dir, err)

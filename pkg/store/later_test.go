@@ -56,9 +56,8 @@ func TestAWriterEndsWithALargeCommitThatFailed(t *testing.T) {
 	broken := errors.New("no more ink")
 	for what, next := range map[string]func(l *log) error{
 		"settle":       func(l *log) error { return l.w.Settle() },
-		"commit":       func(l *log) error { return l.w.Commit(l.s, true) },
+		"commit":       func(l *log) error { return l.w.Commit(l.s) },
 		"commit later": func(l *log) error { return l.w.CommitLater(l.s) },
-		"sync":         func(l *log) error { return l.w.Sync() },
 		"close":        func(l *log) error { return l.w.Close() },
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -81,7 +81,7 @@ func TestANoteOutOfBoundsStopsTheWriter(t *testing.T) {
 	if err := l.w.Note(bytes.Repeat([]byte{1}, MaxNoteKey+1), nil); err == nil {
 		t.Fatal("a key that is too long was taken")
 	}
-	if err := l.w.Commit(l.s, true); err == nil {
+	if err := l.w.Commit(l.s); err == nil {
 		t.Fatal("committed after an error")
 	}
 }

@@ -122,7 +122,7 @@ func (l *log) commit(publish bool) {
 	if publish {
 		l.s.Size, l.s.Root = l.s.Stored, l.f.Root(0)
 	}
-	if err := l.w.Commit(l.s, true); err != nil {
+	if err := l.w.Commit(l.s); err != nil {
 		l.t.Fatal(err)
 	}
 }

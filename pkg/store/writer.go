@@ -133,7 +133,7 @@ func (w *Writer) Append(ops mmr.Elements, expect int) error {
 		return w.err
 	}
 	if w.bulk == nil && max(w.pending+ops.Len(), expect) >= bulkOperations {
-		if w.err = w.goBulk(); w.err != nil {
+		if w.err = w.goBulk(expect); w.err != nil {
 			return w.err
 		}
 	}
@@ -234,9 +234,9 @@ func (w *Writer) Index(key []byte, loc uint64, kind byte) error {
 }
 
 // goBulk moves what the batch holds so far into tables.
-func (w *Writer) goBulk() error {
+func (w *Writer) goBulk(expect int) error {
 	n := w.bulks % len(w.buffers)
-	b, err := newBulk(w.g, n, &w.buffers[n])
+	b, err := newBulk(w.g, n, &w.buffers[n], expect)
 	if err != nil {
 		return err
 	}
@@ -257,14 +257,13 @@ func (w *Writer) goBulk() error {
 }
 
 // Commit makes everything since the last Commit, and state, take effect at
-// once. state.Stored must be Next; state.Start is ignored, it is the
-// generation's (Retain). With sync, it is durable on return; bulk commits
-// always are.
-func (w *Writer) Commit(state State, sync bool) error {
+// once, and durably. state.Stored must be Next; state.Start is ignored, it is the
+// generation's (Retain).
+func (w *Writer) Commit(state State) error {
 	if err := w.Settle(); err != nil {
 		return err
 	}
-	w.err = w.commit(state, sync)
+	w.err = w.commit(state)
 	return w.err
 }
 
@@ -275,7 +274,7 @@ func (w *Writer) CommitLater(state State) error {
 		return err
 	}
 	if w.bulk == nil {
-		w.err = w.commit(state, true)
+		w.err = w.commit(state)
 		return w.err
 	}
 	b, err := w.endBulk(state)
@@ -300,7 +299,7 @@ func (w *Writer) Settle() error {
 	return w.err
 }
 
-func (w *Writer) commit(state State, sync bool) error {
+func (w *Writer) commit(state State) error {
 	if w.bulk != nil {
 		b, err := w.endBulk(state)
 		if err != nil {
@@ -311,16 +310,12 @@ func (w *Writer) commit(state State, sync bool) error {
 	if err := w.endCommit(state); err != nil {
 		return err
 	}
-	opts := pebble.NoSync
-	if sync {
-		opts = pebble.Sync
-	}
 	n := int64(w.batch.Len())
 	err := w.g.applyState(state, func(s State) error {
 		if err := w.batch.Set(stateKey, s.encode(), nil); err != nil {
 			return err
 		}
-		return classify("commit to "+w.g.path, w.batch.Commit(opts))
+		return classify("commit to "+w.g.path, w.batch.Commit(pebble.Sync))
 	})
 	if err != nil {
 		return err
@@ -371,14 +366,6 @@ func (g *Generation) applyState(state State, apply func(State) error) error {
 	}
 	g.setState(state)
 	return nil
-}
-
-// Sync makes every commit so far durable.
-func (w *Writer) Sync() error {
-	if w.Settle() == nil {
-		w.err = classify("sync "+w.g.path, w.g.db.LogData(nil, pebble.Sync))
-	}
-	return w.err
 }
 
 // Close drops what was not committed. A commit under way is waited for; its

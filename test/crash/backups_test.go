@@ -21,14 +21,14 @@ func backup(t testing.TB) *kind {
 	k := &kind{name: "backup", codec: anyFixed, batches: history(), syncs: 10, small: true}
 	k.prepare = func() (*storetest.Disk, int, error) {
 		p := newProcess(k, storetest.NewDisk(), -1)
-		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, false) })
+		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, 1) })
 	}
 	k.run = func(p *process) error {
 		return opened(p, func() error {
-			if err := applyFrom(p.db.Load(), k.batches, 10, false); err != nil {
+			if err := applyFrom(p.db.Load(), k.batches, 10, 1); err != nil {
 				return err
 			}
-			return errors.Join(p.backup(), applyFrom(p.db.Load(), k.batches, 12, false))
+			return errors.Join(p.backup(), applyFrom(p.db.Load(), k.batches, 12, 1))
 		})
 	}
 	k = writer(t, k)
@@ -79,7 +79,7 @@ func restore(name string, volume bool) func(testing.TB) *kind {
 			p := newProcess(k, storetest.NewDisk(), -1)
 			db, err := database.Open(backupDir, database.Options{Codec: k.codec, FS: p.disk.FS(), CreateIfMissing: true})
 			if err == nil {
-				err = errors.Join(applyFrom(db, k.batches, held, false), db.Close())
+				err = errors.Join(applyFrom(db, k.batches, held, 1), db.Close())
 			}
 			if err == nil && volume {
 				err = mkdir(p.disk.FS(), dir)

@@ -24,7 +24,7 @@ func TestAFlippedBitInTheLogDoesNotSilentlyDropAcknowledgedCommits(t *testing.T)
 		if err := p.open(); err != nil {
 			t.Fatal(err)
 		}
-		if err := applyFrom(p.db.Load(), k.batches, acked, false); err != nil {
+		if err := applyFrom(p.db.Load(), k.batches, acked, 1); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(1100 * time.Millisecond) // of the test's own clock: HEAD is written every second

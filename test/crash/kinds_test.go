@@ -92,12 +92,12 @@ func writer(t testing.TB, k *kind) *kind {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := applyFrom(db, k.batches, len(k.batches), true); err != nil {
+	if err := applyFrom(db, k.batches, len(k.batches), initialTogether); err != nil {
 		t.Fatal(err)
 	}
 	k.ledger = newLedger(t, db)
 	k.ahead = max(k.ahead, 1)
-	k.goOn = func(p *process) error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) }
+	k.goOn = func(p *process) error { return applyFrom(p.db.Load(), k.batches, len(k.batches), 1) }
 	return k
 }
 
@@ -109,11 +109,14 @@ func creation(t testing.TB) *kind {
 	})
 }
 
-// initial applies batches that are synced once, at the end.
+// initialTogether batches take effect at once where there are many.
+const initialTogether = 7
+
+// initial applies batches, several at a time.
 func initial(t testing.TB) *kind {
-	k := &kind{name: "initial operations", codec: anyFixed, batches: batches(anyFixed, 2, 400, repeat(20, 30)...), ahead: 30, syncs: 10}
+	k := &kind{name: "initial operations", codec: anyFixed, batches: batches(anyFixed, 2, 400, repeat(20, 30)...), ahead: initialTogether, syncs: 10}
 	k.run = func(p *process) error {
-		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), true) })
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), initialTogether) })
 	}
 	return writer(t, k)
 }
@@ -124,7 +127,7 @@ func commits(c operation.Codec) func(testing.TB) *kind {
 		k := &kind{name: "commit " + c.String(), codec: c, batches: batches(c, 3, 300, repeat(40, 24)...), syncs: 40}
 		k.run = func(p *process) error {
 			for _, to := range []int{9, 16, 24} {
-				if err := opened(p, func() error { return applyFrom(p.db.Load(), k.batches, to, false) }); err != nil {
+				if err := opened(p, func() error { return applyFrom(p.db.Load(), k.batches, to, 1) }); err != nil {
 					return err
 				}
 			}
@@ -138,7 +141,7 @@ func commits(c operation.Codec) func(testing.TB) *kind {
 func bulk(t testing.TB) *kind {
 	k := &kind{name: "bulk commit", codec: anyFixed, batches: batches(anyFixed, 4, 30_000, 50, 16_500, 20), syncs: 20, costly: true}
 	k.run = func(p *process) error {
-		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) })
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), 1) })
 	}
 	return writer(t, k)
 }
@@ -148,12 +151,12 @@ func prune(t testing.TB) *kind {
 	k := &kind{name: "prune", codec: anyFixed, batches: history(), syncs: 20, small: true}
 	k.prepare = func() (*storetest.Disk, int, error) {
 		p := newProcess(k, storetest.NewDisk(), -1)
-		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, false) })
+		return p.disk, 8, opened(p, func() error { return applyFrom(p.db.Load(), k.batches, 8, 1) })
 	}
 	k.run = func(p *process) error {
 		return opened(p, func() error {
 			for to := 8; to <= len(k.batches); to += 3 {
-				if err := errors.Join(applyFrom(p.db.Load(), k.batches, to, false), p.prune()); err != nil {
+				if err := errors.Join(applyFrom(p.db.Load(), k.batches, to, 1), p.prune()); err != nil {
 					return err
 				}
 			}
@@ -196,13 +199,13 @@ func restart(t testing.TB) *kind {
 		if err := live.open(); err != nil {
 			return nil, 0, err
 		}
-		if err := applyFrom(live.db.Load(), k.batches, 8, false); err != nil {
+		if err := applyFrom(live.db.Load(), k.batches, 8, 1); err != nil {
 			return nil, 0, err
 		}
 		return live.disk.Crash(100, 0), 8, live.close()
 	}
 	k.run = func(p *process) error {
-		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), false) })
+		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), 1) })
 	}
 	return writer(t, k)
 }

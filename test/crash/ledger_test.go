@@ -103,21 +103,16 @@ func batches(c operation.Codec, seed uint64, keys int, sizes ...int) []database.
 func repeat(n, times int) []int { return slices.Repeat([]int{n}, times) }
 
 // applyFrom applies the batches that a database does not have yet, as its note
-// says. With noSync they wait for the disk together.
-func applyFrom(db *database.DB, all []database.Batch, to int, noSync bool) error {
+// says, so many together.
+func applyFrom(db *database.DB, all []database.Batch, to, together int) error {
 	done, err := applied(db)
 	if err != nil {
 		return err
 	}
-	for i := done; i < min(to, len(all)); i++ {
-		b := all[i]
-		b.NoSync = noSync
-		if _, err := db.Apply(context.Background(), b); err != nil {
+	for part := range slices.Chunk(all[min(done, to, len(all)):min(to, len(all))], together) {
+		if _, err := db.ApplyAll(context.Background(), part); err != nil {
 			return err
 		}
-	}
-	if noSync {
-		return db.Sync()
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func serveDatabase(db *database.DB) (*upstream, error) {
 // advance applies batches up to the n-th.
 func (u *upstream) advance(n int) error {
 	u.applied.Store(int64(n))
-	return applyFrom(u.db, u.batches, n, true)
+	return applyFrom(u.db, u.batches, n, initialTogether)
 }
 
 func (u *upstream) root() mmr.Digest { return u.db.Loads().Root }

@@ -1,0 +1,388 @@
+package database
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+// plan turns batches into operations, a commit for each, before anything is
+// written. Each is planned against what is stored and what those before it will
+// have written; keys are looked up once for all of them, in order.
+type plan struct {
+	w      *writerState
+	r      *store.Reader // of everything stored; nil: keys are not looked up
+	stored uint64        // size of the log before the plan
+
+	writes  []Write    // of all batches
+	keys    lookup     // theirs, and the newest operation on each, stored or planned
+	changes [][]change // of each batch, ascending by key
+
+	ops     []byte // planned, from location stored on
+	planned []planned
+	floor   uint64 // after the batches planned so far
+	commits int
+	out     Outcome
+
+	raise raise
+	old   []existing // of the batch at work
+	fresh []int
+}
+
+// change is a write of a batch, if it is the batch's last one on its key.
+type change struct {
+	write int  // its number in plan.writes
+	key   int  // its number in plan.keys
+	same  bool // it is what is stored; known where the batch is to be reduced
+}
+
+// planned is an operation of the plan.
+type planned struct {
+	offset int // in plan.ops
+	key    int // its number in plan.keys, or one of those below
+}
+
+const (
+	keyOther = -1 - iota // moved up by a raise, and no batch writes it
+	keyNone              // a commit
+)
+
+// existing is a key that has a value.
+type existing struct {
+	loc uint64
+	i   int // number of its change
+}
+
+// newPlan plans batches. An error says which of them is at fault, if there are several.
+func (w *writerState) newPlan(batches []Batch) (*plan, error) {
+	p := &plan{w: w, stored: w.state.Size, floor: w.state.Floor}
+	bytes, looks := 0, w.codec.Family() == operation.Any
+	for i := range batches {
+		n, err := w.check(&batches[i])
+		if err != nil {
+			return nil, ofBatch(err, i, len(batches))
+		}
+		bytes += n
+		looks = looks || batches[i].OnlyChanges
+	}
+	p.sort(batches)
+	moves := 0
+	if looks {
+		p.r = w.g.ReaderAt(p.stored)
+		defer p.r.Release()
+		var err error
+		if moves, err = p.find(); err != nil {
+			return nil, err
+		}
+		if err := p.compare(batches); err != nil {
+			return nil, err
+		}
+	}
+	if w.codec.Family() == operation.Any {
+		moves += len(batches)
+		p.raise.expect(p, moves)
+	} else {
+		moves = 0
+	}
+	// Moved operations are taken to be as large as written ones.
+	n := len(p.keys.keys) + len(batches) + moves
+	p.planned = make([]planned, 0, n)
+	p.ops = make([]byte, 0, bytes+bytes/max(1, len(p.keys.keys))*moves)
+	for i := range batches {
+		if err := p.batch(p.changes[i], &batches[i]); err != nil {
+			return nil, ofBatch(err, i, len(batches))
+		}
+	}
+	return p, nil
+}
+
+func ofBatch(err error, i, n int) error {
+	if n == 1 {
+		return err
+	}
+	return fmt.Errorf("batch %d of %d: %w", i+1, n, err)
+}
+
+// check says whether a batch can be written, and about how many bytes its
+// operations will have.
+func (w *writerState) check(b *Batch) (size int, err error) {
+	if err := checkNotes(b.Notes); err != nil {
+		return 0, err
+	}
+	immutable := w.codec.Family() == operation.Immutable
+	if b.Floor != nil && !immutable {
+		return 0, fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
+	}
+	for _, x := range b.Writes {
+		op := operation.Operation{Kind: operation.Update, Key: x.Key, Value: x.Value}
+		switch {
+		case x.Delete && immutable:
+			return 0, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
+		case x.Delete:
+			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
+		case immutable:
+			op.Kind = operation.Set
+		}
+		if err := w.codec.Check(op); err != nil {
+			return 0, err
+		}
+		size += len(x.Key) + len(x.Value) + operationOverhead
+	}
+	return size + max(w.codec.Size(), len(b.Metadata)+operationOverhead), nil
+}
+
+// operationOverhead is what an operation has beside key and value, in bytes, if
+// the lengths are not unusual.
+const operationOverhead = 5
+
+// sort sorts the writes of all batches by key, and keeps the last one of each
+// batch on each key.
+func (p *plan) sort(batches []Batch) {
+	p.changes = make([][]change, len(batches))
+	ends := make([]int, len(batches)) // of each batch's writes among all
+	total := 0
+	for i, b := range batches {
+		p.changes[i] = make([]change, 0, len(b.Writes))
+		total += len(b.Writes)
+		ends[i] = total
+	}
+	if p.writes = batches[0].Writes; len(batches) > 1 {
+		p.writes = make([]Write, 0, total)
+		for _, b := range batches {
+			p.writes = append(p.writes, b.Writes...)
+		}
+	}
+	p.keys.keys = make([][]byte, 0, total)
+	batch, last := 0, -1 // last: batch of the write before
+	for _, o := range sortKeys(total, func(i int) []byte { return p.writes[i].Key }) {
+		key := p.writes[o.i].Key
+		if len(batches) > 1 {
+			batch = sort.SearchInts(ends, o.i+1)
+		}
+		c := &p.changes[batch]
+		n := len(p.keys.keys)
+		switch {
+		case n == 0 || !bytes.Equal(p.keys.keys[n-1], key):
+			p.keys.keys = append(p.keys.keys, key)
+			n++
+		case batch == last:
+			(*c)[len(*c)-1].write = o.i
+			continue
+		}
+		*c = append(*c, change{write: o.i, key: n - 1})
+		last = batch
+	}
+}
+
+// find looks the keys up, and says how many have a value.
+func (p *plan) find() (live int, err error) {
+	if err := p.keys.latest(p.r, p.w.g, p.stored); err != nil {
+		return 0, err
+	}
+	for i := range p.keys.entries {
+		e := &p.keys.entries[i]
+		e.ok = e.ok && operation.Kind(e.kind) != operation.Delete && e.loc >= p.w.state.Start
+		if e.ok {
+			live++
+		}
+	}
+	return live, nil
+}
+
+// compare finds out which writes of batches to be reduced are of the value that
+// is stored, in the order of the log.
+func (p *plan) compare(batches []Batch) error {
+	var at [][]*change // by key
+	for i, b := range batches {
+		if !b.OnlyChanges {
+			continue
+		}
+		if at == nil {
+			at = make([][]*change, len(p.keys.keys))
+		}
+		for j := range p.changes[i] {
+			if c := &p.changes[i][j]; p.keys.entries[c.key].ok {
+				at[c.key] = append(at[c.key], c)
+			}
+		}
+	}
+	var stored []existing
+	for key, changes := range at {
+		if len(changes) > 0 {
+			stored = append(stored, existing{p.keys.entries[key].loc, key})
+		}
+	}
+	sortExisting(stored)
+	locs := make([]uint64, len(stored))
+	for i, e := range stored {
+		locs[i] = e.loc
+	}
+	return p.r.Fetch(locs, func(n int, b []byte) error {
+		key := stored[n].i
+		op, err := p.w.codec.Decode(b)
+		if err != nil {
+			return &store.CorruptError{Where: p.w.g.Path(), Err: err}
+		}
+		e, err := entryOf(p.w.g, op, p.keys.keys[key], locs[n])
+		if err != nil {
+			return err
+		}
+		for _, c := range at[key] {
+			x := &p.writes[c.write]
+			c.same = !x.Delete && bytes.Equal(e.Value, x.Value)
+		}
+		return nil
+	})
+}
+
+func sortExisting(all []existing) {
+	slices.SortFunc(all, func(a, b existing) int { return cmp.Compare(a.loc, b.loc) })
+}
+
+// end is the location of the next operation.
+func (p *plan) end() uint64 { return p.stored + uint64(len(p.planned)) }
+
+// at is a planned operation.
+func (p *plan) at(loc uint64) []byte {
+	n := int(loc - p.stored)
+	if n+1 < len(p.planned) {
+		return p.ops[p.planned[n].offset:p.planned[n+1].offset]
+	}
+	return p.ops[p.planned[n].offset:]
+}
+
+// add plans one operation.
+func (p *plan) add(op operation.Operation, key int) (err error) {
+	if key >= 0 && p.r != nil {
+		p.keys.entries[key] = entry{p.end(), byte(op.Kind), op.Kind != operation.Delete}
+	}
+	p.planned = append(p.planned, planned{len(p.ops), key})
+	p.ops, err = p.w.codec.Append(p.ops, op)
+	return err
+}
+
+// move plans a copy of the operation at loc, and raises the floor above it.
+func (p *plan) move(loc uint64, op []byte, key int) {
+	if key >= 0 {
+		p.keys.entries[key].loc = p.end()
+	}
+	p.planned = append(p.planned, planned{len(p.ops), key})
+	p.ops = append(p.ops, op...)
+	p.floor = loc + 1
+}
+
+// batch plans the operations of a batch, the last one being its commit (format.md
+// section 3); none if it is to be reduced and nothing remains.
+func (p *plan) batch(changes []change, b *Batch) error {
+	if err := p.classify(changes, b); err != nil {
+		return err
+	}
+	if b.OnlyChanges && len(p.old)+len(p.fresh) == 0 {
+		return nil
+	}
+	kind := operation.Update
+	if p.w.codec.Family() == operation.Immutable {
+		kind = operation.Set
+	}
+	add := func(c *change) error {
+		x := &p.writes[c.write]
+		op := operation.Operation{Kind: kind, Key: x.Key, Value: x.Value}
+		if x.Delete {
+			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
+		}
+		return p.add(op, c.key)
+	}
+	for _, e := range p.old {
+		if err := add(&changes[e.i]); err != nil {
+			return err
+		}
+	}
+	for _, i := range p.fresh {
+		if err := add(&changes[i]); err != nil {
+			return err
+		}
+	}
+	var err error
+	if kind == operation.Set {
+		err = p.chooseFloor(b)
+	} else {
+		err = p.raise.by(p, len(p.old)+1)
+	}
+	if err != nil {
+		return err
+	}
+	p.commits++
+	return p.add(operation.Operation{Kind: operation.Commit, Value: b.Metadata, Floor: p.floor}, keyNone)
+}
+
+// classify sorts out which keys have a value, those in the order of their
+// locations, and which do not, and counts what is left out.
+func (p *plan) classify(changes []change, b *Batch) error {
+	p.old, p.fresh = p.old[:0], p.fresh[:0]
+	immutable := p.w.codec.Family() == operation.Immutable
+	for i := range changes {
+		c := &changes[i]
+		x := &p.writes[c.write]
+		exists := p.r != nil && p.keys.entries[c.key].ok
+		if b.OnlyChanges {
+			same, err := p.same(c)
+			switch {
+			case err != nil:
+				return err
+			case !exists && x.Delete:
+				p.out.Absent++
+				continue
+			case same:
+				p.out.Unchanged++
+				continue
+			case exists && immutable:
+				p.out.Conflicts++
+				continue
+			}
+		}
+		if x.Delete {
+			p.out.Deleted++
+		} else {
+			p.out.Written++
+		}
+		p.out.Bytes += len(x.Key) + len(x.Value)
+		switch {
+		case exists && !immutable:
+			p.old = append(p.old, existing{p.keys.entries[c.key].loc, i})
+		case !x.Delete:
+			p.fresh = append(p.fresh, i)
+		}
+	}
+	sortExisting(p.old)
+	return nil
+}
+
+// same says whether a change writes the value its key has.
+func (p *plan) same(c *change) (bool, error) {
+	e := p.keys.entries[c.key]
+	x := &p.writes[c.write]
+	if !e.ok || x.Delete || e.loc < p.stored {
+		return e.ok && c.same, nil
+	}
+	op, err := p.w.codec.Decode(p.at(e.loc))
+	return bytes.Equal(op.Value, x.Value), err
+}
+
+// chooseFloor moves the floor of an immutable database to where the commit says.
+func (p *plan) chooseFloor(b *Batch) error {
+	commit := p.end()
+	floor := b.Policy.Next(p.floor, commit)
+	if b.Floor != nil {
+		floor = *b.Floor
+	}
+	if floor < p.floor || floor > commit {
+		return fmt.Errorf("%w: %d, between the previous floor %d and the commit's location %d", ErrFloor, floor, p.floor, commit)
+	}
+	p.floor = floor
+	return nil
+}

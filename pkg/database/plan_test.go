@@ -1,0 +1,124 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/proofsync/proofsync/pkg/operation"
+	"github.com/proofsync/proofsync/pkg/store"
+)
+
+func TestBatchesAppliedTogetherAreAsIfAppliedOneByOne(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		c := rapid.SampledFrom(codecs).Draw(rt, "codec")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		one, many := openAt(t, store.MemFS(), c, true), openAt(t, store.MemFS(), c, true)
+		defer closeDB(t, one)
+		defer closeDB(t, many)
+		m := newModel(c)
+		for range rapid.IntRange(1, 5).Draw(rt, "groups") {
+			var together []Batch
+			var want Commit
+			for range rapid.IntRange(1, 8).Draw(rt, "batches") {
+				b := randomBatch(c, m, rng)
+				b.Floor = nil // the model knows nothing of batches that are reduced
+				b.OnlyChanges = rng.IntN(2) == 0
+				if len(b.Writes) == 0 {
+					b.Policy = FloorPolicy{retain: 1 + rng.Uint64N(50)}
+				}
+				together = append(together, b)
+				got, err := one.Apply(context.Background(), b)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				want = Commit{got.Size, got.Floor, got.Root, want.Commits + got.Commits, want.Operations + got.Operations, add(want.Outcome, got.Outcome)}
+			}
+			got, err := many.ApplyAll(context.Background(), together)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if got != want {
+				rt.Fatalf("together %+v, one by one %+v", got, want)
+			}
+		}
+		if !slices.Equal(entries(rt, one), entries(rt, many)) {
+			rt.Fatal("they have other values")
+		}
+	})
+}
+
+func add(a, b Outcome) Outcome {
+	return Outcome{
+		Written: a.Written + b.Written, Deleted: a.Deleted + b.Deleted, Bytes: a.Bytes + b.Bytes,
+		Unchanged: a.Unchanged + b.Unchanged, Absent: a.Absent + b.Absent, Conflicts: a.Conflicts + b.Conflicts,
+	}
+}
+
+func entries(t rapid.TB, db *DB) (all []string) {
+	v, err := db.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if err := v.Scan(nil, nil, func(key []byte, e Entry) bool {
+		all = append(all, string(key)+"="+string(e.Value))
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestNoneOfSeveralBatchesIsAppliedIfOneIsRefused(t *testing.T) {
+	for _, c := range codecs {
+		db := openAt(t, store.MemFS(), c, true)
+		defer closeDB(t, db)
+		good := Batch{Writes: []Write{{Key: testKey(c, 1), Value: testValue(c, 1)}}}
+		bad, want := Batch{Writes: []Write{{Key: make([]byte, 1<<20), Value: testValue(c, 1)}}}, operation.ErrKeySize
+		if c.Family() == operation.Immutable {
+			floor := uint64(1 << 40) // which is seen when the others are planned already
+			bad, want = Batch{Floor: &floor}, ErrFloor
+		}
+		_, err := db.ApplyAll(context.Background(), []Batch{good, good, bad})
+		if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "batch 3 of 3: ") {
+			t.Errorf("%s: %v", c, err)
+		}
+		v, err := db.View()
+		if err != nil || v.Size() != 1 {
+			t.Fatalf("size %d after a refusal, %v", v.Size(), err)
+		}
+		v.Close()
+		if got, err := db.ApplyAll(context.Background(), nil); err != nil || got.Size != 1 || got.Commits != 0 {
+			t.Errorf("no batches: %+v %v", got, err)
+		}
+		if got, err := db.ApplyAll(context.Background(), []Batch{good, good}); err != nil || got.Commits != 2 {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+}
+
+func TestKeysAreFoundByStepsThatDouble(t *testing.T) {
+	var keys [][]byte
+	for i := range 200 {
+		keys = append(keys, []byte{byte(i), 1})
+	}
+	for from := range len(keys) + 1 {
+		for k := range 256 {
+			for _, key := range [][]byte{{byte(k)}, {byte(k), 1}, {byte(k), 2}} {
+				want := from
+				for want < len(keys) && string(keys[want]) < string(key) {
+					want++
+				}
+				if got := advance(keys, from, key); got != want {
+					t.Fatalf("from %d to %x: %d, not %d", from, key, got, want)
+				}
+			}
+		}
+	}
+}
