@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,31 +13,32 @@ import (
 	"github.com/proofsync/proofsync/pkg/store"
 )
 
-// damage overwrites a part of the largest table of a storage directory, as a bad
-// disk would: operations in the first half of the log, which opening does not read.
+// damage overwrites a part of every large table of a storage directory, as a bad
+// disk would: index entries and operations of the log, none of which opening reads.
 func damage(t *testing.T, dir string) {
 	t.Helper()
 	tables, err := filepath.Glob(filepath.Join(dir, "gen-*", "*.sst"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var largest string
-	var size int64
+	damaged := 0
 	for _, path := range tables {
-		if info, err := os.Stat(path); err == nil && info.Size() > size {
-			largest, size = path, info.Size()
+		info, err := os.Stat(path)
+		if err != nil || info.Size() < 100<<10 {
+			continue
 		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt(make([]byte, info.Size()/16), info.Size()/8)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		damaged++
 	}
-	if size < 100<<10 {
-		t.Fatalf("%d tables, the largest has %d bytes", len(tables), size)
-	}
-	f, err := os.OpenFile(largest, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt(make([]byte, size/16), size/8); err != nil {
-		t.Fatal(err)
+	if damaged == 0 {
+		t.Fatalf("none of %d tables is large", len(tables))
 	}
 }
 

@@ -319,7 +319,7 @@ func (c *Committer) replay(r *record) (Result, error) {
 	}
 	defer at.Close()
 	return Result{
-		Commit:   database.Commit{Size: size, Floor: at.Floor(), Root: at.Root(), Operations: int(size - r.base)},
+		Commit:   database.Commit{Size: size, Floor: at.Floor(), Root: at.Root(), Commits: 1, Operations: int(size - r.base)},
 		Location: size - 1, Replayed: true, Earlier: r.earlier,
 	}, nil
 }
