@@ -212,7 +212,7 @@ func restart(t testing.TB) *kind {
 
 // imports reads a file into the database.
 func imports(t testing.TB) *kind {
-	k := &kind{name: "import", codec: anyFixed, ahead: 1, syncs: 10, small: true}
+	k := &kind{name: "import", codec: anyFixed, ahead: importer.Together, syncs: 10, small: true}
 	var lines []byte
 	for i := range 300 {
 		lines = fmt.Appendf(lines, `{"key_base64":%q,"value":"%d"}`+"\n", base64.StdEncoding.EncodeToString(make([]byte, 1+i%280)), i)
