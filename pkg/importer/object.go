@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"unicode/utf16"
@@ -163,21 +164,26 @@ func (p *objectParser) text(buf []byte) (text, grown []byte, err error) {
 	if !p.take('"') {
 		return nil, buf, p.unexpected("a string")
 	}
-	start := p.at
-	for ; p.at < len(p.line); p.at++ {
-		switch c := p.line[p.at]; {
-		case c == '"':
-			text = p.line[start:p.at]
-			p.at++
-			return text, buf, checkText(text)
-		case c < ' ':
-			return nil, buf, errors.New("control character in a string")
-		case c == '\\':
-			text, err = p.escaped(append(buf[:0], p.line[start:p.at]...))
-			return text, text, err
-		}
+	rest := p.line[p.at:]
+	end := bytes.IndexByte(rest, '"')
+	if end >= 0 {
+		rest = rest[:end]
 	}
-	return nil, buf, errors.New("string without an end")
+	for i, c := range rest {
+		if c >= ' ' && c != '\\' {
+			continue
+		}
+		if p.at += i; c < ' ' {
+			return nil, buf, errors.New("control character in a string")
+		}
+		text, err = p.escaped(append(buf[:0], rest[:i]...))
+		return text, text, err
+	}
+	if end < 0 {
+		return nil, buf, errors.New("string without an end")
+	}
+	p.at += end + 1
+	return rest, buf, checkText(rest)
 }
 
 // escaped continues text at the first backslash.
