@@ -2,11 +2,13 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"iter"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // follow says whether the page at the path this may be followed by that at the
@@ -53,28 +55,57 @@ func (c *Client) ascending(kind, parameter string) follow {
 	}
 }
 
-// pages iterates over the elements of pages that name the next one.
-func pages[T any](path string, err error, follows follow, read func(path string) ([]T, string, error)) iter.Seq2[*T, error] {
+// page is one of a listing.
+type page[T any] struct {
+	all  []T
+	next string // path of the next one; empty: there is none
+	err  error
+}
+
+// pages iterates over the elements of pages that name the next one. Whoever wants a
+// second page probably wants all: from then on, the next one is fetched and
+// decoded while one is worked on. So there are two in memory, and a listing that is
+// left early has asked for one page in vain.
+func pages[T any](ctx context.Context, path string, err error, follows follow, read func(ctx context.Context, path string) ([]T, string, error)) iter.Seq2[*T, error] {
+	fetch := func(ctx context.Context, path string) (p page[T]) {
+		p.all, p.next, p.err = read(ctx, path)
+		if p.err == nil && p.next != "" && !follows(path, p.next) {
+			p.err = fmt.Errorf("%w: %.80q is no next page", ErrAnswer, p.next)
+		}
+		return p
+	}
 	return func(yield func(*T, error) bool) {
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for next := path; next != ""; {
-			all, after, err := read(next)
-			if err == nil && after != "" && !follows(next, after) {
-				err = fmt.Errorf("%w: %.80q is no next page", ErrAnswer, after)
-			}
-			if err != nil {
-				yield(nil, err)
+		ctx, cancel := context.WithCancel(ctx)
+		var fetching sync.WaitGroup
+		defer fetching.Wait()
+		defer cancel()
+		ahead := make(chan page[T], 1)
+		for p, first := fetch(ctx, path), true; ; first = false {
+			if p.err != nil {
+				yield(nil, p.err)
 				return
 			}
-			for i := range all {
-				if !yield(&all[i], nil) {
+			next := p.next
+			if !first && next != "" {
+				fetching.Go(func() { ahead <- fetch(ctx, next) })
+			}
+			for i := range p.all {
+				if !yield(&p.all[i], nil) {
 					return
 				}
 			}
-			next = after
+			switch {
+			case next == "":
+				return
+			case first:
+				p = fetch(ctx, next)
+			default:
+				p = <-ahead
+			}
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/proofsync/proofsync/pkg/document"
 )
@@ -72,4 +74,99 @@ func TestEmptyPagesAreFollowed(t *testing.T) {
 	if len(got) != 1 || got[0].Size != 1 {
 		t.Errorf("got %+v", got)
 	}
+}
+
+// numbered answers listings of commits with pages of one element, at 9, 8 and so on down to 1.
+// It tells of every request, which ends when ask returns.
+func numbered(t *testing.T, ask func(r *http.Request, page int)) *Client {
+	return stand(t, func(w http.ResponseWriter, r *http.Request) {
+		at := 9
+		if text := r.URL.Query().Get("before"); text != "" {
+			if _, err := fmt.Sscan(text, &at); err != nil {
+				t.Error(err)
+			}
+		}
+		ask(r, 10-at)
+		w.Header().Set("Content-Type", "application/json")
+		next := ""
+		if at > 1 {
+			next = fmt.Sprintf(`,"next":"/v1/commits?before=%d"`, at-1)
+		}
+		fmt.Fprintf(w, `{"bytes":"base64url","root":"aa","size":9,"floor":0,"start":0,"commits":[{"size":%d}]%s}`, at, next)
+	})
+}
+
+// While somebody works on a page, the next one is on its way: from the second one
+// on, as many want the first one only.
+func TestTheNextPageIsFetchedWhileOneIsRead(t *testing.T) {
+	asked := make(chan int, 10)
+	c := numbered(t, func(_ *http.Request, page int) { asked <- page })
+	wait := func(want int) {
+		select {
+		case page := <-asked:
+			if page != want {
+				t.Fatalf("page %d is asked for, not %d", page, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("page %d is not asked for", want)
+		}
+	}
+	want := uint64(9)
+	for x, err := range c.Commits(t.Context(), CommitsOptions{}) {
+		if err != nil || x.Size != want {
+			t.Fatal(x, err, want)
+		}
+		switch page := int(10 - want); page {
+		case 1:
+			wait(1)
+			if len(asked) != 0 {
+				t.Error("the second page is asked for while the first one is read")
+			}
+		case 2:
+			wait(2)
+			wait(3)
+		case 9: // the last one
+		default:
+			wait(page + 1)
+			if len(asked) != 0 {
+				t.Errorf("more than one page is fetched ahead of page %d", page)
+			}
+		}
+		want--
+	}
+	if want != 0 || len(asked) != 0 {
+		t.Errorf("ended at %d, with %d requests too many", want, len(asked))
+	}
+}
+
+// Whoever leaves a listing does not wait for a page that comes late, and leaves nothing running.
+func TestAListingThatIsLeftEndsThePageOnItsWay(t *testing.T) {
+	ahead, gone := make(chan struct{}), make(chan struct{})
+	c := numbered(t, func(r *http.Request, page int) {
+		if page == 3 {
+			close(ahead)
+			<-r.Context().Done()
+			close(gone)
+		}
+	})
+	c.opts.Timeout = -1 // nothing else would end the request
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for x, err := range c.Commits(ctx, CommitsOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.Size == 8 {
+			select {
+			case <-ahead:
+			case <-ctx.Done():
+				t.Fatal("no page is on its way")
+			}
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("the listing waited for its page")
+	}
+	<-gone
 }

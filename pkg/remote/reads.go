@@ -154,7 +154,7 @@ func (c *Client) page(ctx context.Context, path string) (*document.Page, error) 
 func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*document.Entry, error] {
 	path, err := c.listPath(o)
 	var root string
-	return pages(path, err, c.ascending("/v1/keys", "after"), func(path string) ([]document.Entry, string, error) {
+	return pages(ctx, path, err, c.ascending("/v1/keys", "after"), func(ctx context.Context, path string) ([]document.Entry, string, error) {
 		page, err := c.page(ctx, path)
 		if err != nil {
 			return nil, "", err
@@ -210,7 +210,7 @@ func (c *Client) operations(ctx context.Context, path string) (*document.Operati
 // error ends it. Byte strings are read by Decode.
 func (c *Client) Operations(ctx context.Context, o OperationsOptions) iter.Seq2[*document.Operation, error] {
 	path, err := c.operationsPath(o)
-	return pages(path, err, rising("/v1/operations", "start"), func(path string) ([]document.Operation, string, error) {
+	return pages(ctx, path, err, rising("/v1/operations", "start"), func(ctx context.Context, path string) ([]document.Operation, string, error) {
 		page, err := c.operations(ctx, path)
 		if err != nil {
 			return nil, "", err
@@ -252,7 +252,7 @@ func (c *Client) commits(ctx context.Context, path string) (*document.Commits, e
 // Commits iterates over the retained commits, newest first. An error ends it.
 func (c *Client) Commits(ctx context.Context, o CommitsOptions) iter.Seq2[*document.Commit, error] {
 	path, err := c.commitsPath(o)
-	return pages(path, err, falling("/v1/commits", "before"), func(path string) ([]document.Commit, string, error) {
+	return pages(ctx, path, err, falling("/v1/commits", "before"), func(ctx context.Context, path string) ([]document.Commit, string, error) {
 		page, err := c.commits(ctx, path)
 		if err != nil {
 			return nil, "", err

@@ -253,7 +253,7 @@ func TestAnswersThatMakeNoSenseAreErrors(t *testing.T) {
 		wantMessage string
 	}{
 		"a page of a web server":      {200, "text/html", "<h1>Hello</h1>", ErrAnswer, "<h1>Hello</h1>"},
-		"no JSON":                     {200, "application/json", "{", ErrAnswer, "unexpected end"},
+		"no JSON":                     {200, "application/json", "{", ErrAnswer, "unexpected EOF"},
 		"larger than allowed":         {200, "application/json", `{"bytes":"base64url","next":"` + strings.Repeat("x", 2000) + `"}`, ErrTooLarge, "1000 bytes"},
 		"another form":                {200, "application/json", `{"bytes":"hex",` + head + `}`, ErrAnswer, `"hex"`},
 		"the next page elsewhere":     {200, "application/json", `{"bytes":"base64url",` + head + `,"next":"//evil.example/v1/keys?"}`, ErrAnswer, "no next page"},
@@ -335,7 +335,12 @@ func TestSockets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &http.Server{Handler: s.api.Local(), ReadHeaderTimeout: time.Second}
+		h := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if coding := r.Header.Get("Accept-Encoding"); coding != "" {
+				t.Errorf("%s %s: compression (%s) within one machine", r.Method, r.URL, coding)
+			}
+			s.api.Local().ServeHTTP(w, r)
+		})}
 		done := make(chan error, 1)
 		go func() { done <- h.Serve(l) }()
 		c, err := New("unix://"+path, Options{})
@@ -344,6 +349,9 @@ func TestSockets(t *testing.T) {
 		}
 		if _, err := c.Put(t.Context(), []byte("a"), []byte("1")); err != nil {
 			t.Errorf("a path of %d bytes: %v", len(path), err)
+		}
+		if _, err := c.Page(t.Context(), ListOptions{Values: true}); err != nil {
+			t.Error(err)
 		}
 		c.Close()
 		h.Close()

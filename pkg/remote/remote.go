@@ -111,7 +111,9 @@ func New(address string, o Options) (*Client, error) {
 	switch {
 	case plain && u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path) && u.Path != "/" && o.HTTPClient == nil:
 		c.base = &url.URL{Scheme: "http", Host: "localhost"}
-		c.http = &http.Client{Transport: transport(nil, func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, u.Path) })}
+		t := transport(nil, func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, u.Path) })
+		t.DisableCompression = true // it is slower than memory, and costs the process that answers more than the answer
+		c.http = &http.Client{Transport: t}
 	case plain && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 		if c.http == nil {

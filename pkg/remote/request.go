@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/proofsync/proofsync/pkg/document"
 )
 
@@ -192,6 +194,10 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return c.exchange(req, into)
 }
 
+// expected bounds the memory, in bytes, that is set aside for an answer of which nothing but
+// its length has come: about that of the largest page of small values.
+const expected = 4 << 20
+
 // exchange sends a request and reads the document it is answered with.
 func (c *Client) exchange(req *http.Request, into any) error {
 	resp, err := c.send(req)
@@ -199,7 +205,10 @@ func (c *Client) exchange(req *http.Request, into any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, c.opts.MaxAnswer+1))
+	var b bytes.Buffer
+	b.Grow(int(min(max(resp.ContentLength, 0), expected, c.opts.MaxAnswer)) + bytes.MinRead)
+	_, err = b.ReadFrom(io.LimitReader(resp.Body, c.opts.MaxAnswer+1))
+	body := b.Bytes()
 	if err != nil {
 		if cause := context.Cause(req.Context()); cause != nil {
 			err = cause
@@ -212,7 +221,7 @@ func (c *Client) exchange(req *http.Request, into any) error {
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "application/json" {
 		return fmt.Errorf("%s: %w: of type %.80q: %s", c.name, ErrAnswer, kind, snippet(body))
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := jsonv2.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("%s: %w: %w", c.name, ErrAnswer, err)
 	}
 	return nil
