@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,19 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// stops is a line of a script that ends it, as passed, whatever comes after it.
+var stops = regexp.MustCompile(`(?m)^(\[.*\] *)?stop\b`)
+
 func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range scripts {
+		if text, err := os.ReadFile(path); err != nil || stops.Match(text) {
+			t.Errorf("%s: stop ends a script without a word: end NAME ends a process (%v)", path, err)
+		}
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -45,8 +58,8 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": scriptStart, "stop": scriptStop, "await": scriptAwait, "socket": scriptSocket,
-			"flip": scriptFlip, "exits": scriptExits, "until": scriptUntil, "keys": scriptKeys, "append": scriptAppend, "post": scriptPost,
+			"start": scriptStart, "end": scriptEnd, "await": scriptAwait, "socket": scriptSocket,
+			"flip": scriptFlip, "tamper": scriptTamper, "exits": scriptExits, "until": scriptUntil, "keys": scriptKeys, "append": scriptAppend, "post": scriptPost,
 			// hold DIR keeps a database of any/fixed open until the script ends.
 			"hold": func(ts *testscript.TestScript, _ bool, args []string) {
 				db, err := database.Open(ts.MkAbs(args[0]), database.Options{Codec: operation.NewCodec(operation.Any, operation.Fixed)})

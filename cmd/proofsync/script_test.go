@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -12,9 +14,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/proofsync/proofsync/pkg/store/storetest"
 )
 
 // patience bounds every wait of a script; only a failing test waits for it.
@@ -31,7 +37,7 @@ type processesKey struct{}
 //	start NAME PROGRAM [ARG...]
 //
 // It runs a program in the background, with standard output in NAME.out and
-// standard error in NAME.log, until "stop NAME" or the end of the script.
+// standard error in NAME.log, until "end NAME" or the end of the script.
 func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME PROGRAM [ARG...]")
@@ -56,15 +62,15 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// scriptStop is
+// scriptEnd is
 //
-//	stop NAME
+//	end NAME
 //
 // It asks a process to end, which has to do so with exit code 0.
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	running := ts.Value(processesKey{}).(processes)
 	if neg || len(args) != 1 || running[args[0]] == nil {
-		ts.Fatalf("usage: stop NAME")
+		ts.Fatalf("usage: end NAME")
 	}
 	cmd := running[args[0]]
 	delete(running, args[0])
@@ -242,3 +248,51 @@ func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s, want %s: %s", res.Status, args[2], body)
 	}
 }
+
+// scriptTamper is
+//
+//	tamper index|operations DIR
+//
+// It changes what a directory of the encoding variable holds behind the store's back: the newest index
+// entry of each key names location 0, or operations on keys have another last byte.
+func scriptTamper(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tamper index|operations DIR")
+	}
+	generations, err := filepath.Glob(ts.MkAbs(filepath.Join(args[1], "gen-*")))
+	ts.Check(err)
+	if len(generations) != 1 {
+		ts.Fatalf("%d generations in %s", len(generations), args[1])
+	}
+	changed := 0
+	storetest.Tamper(scriptTB{ts: ts}, vfs.Default, generations[0], func(r storetest.Record) []storetest.Record {
+		// docs/format.md section 3.
+		switch space := r.Key[0]; {
+		case args[0] == "index" && space == 4:
+			changed++
+			astray := bytes.Clone(r.Key)
+			copy(astray[len(astray)-8:], bytes.Repeat([]byte{0xff}, 8))
+			return []storetest.Record{{Key: r.Key}, {Key: astray, Value: r.Value}}
+		case args[0] == "operations" && space == 2 && r.Key[len(r.Key)-1] != 0:
+			changed++
+			r.Value[len(r.Value)-1] ^= 1
+			return []storetest.Record{r}
+		}
+		return nil
+	})
+	if changed == 0 {
+		ts.Fatalf("nothing to change in %s", args[1])
+	}
+}
+
+// scriptTB is what storetest needs of a test, in a script.
+type scriptTB struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+// Helper implements testing.TB.
+func (scriptTB) Helper() {}
+
+// Fatal implements testing.TB.
+func (t scriptTB) Fatal(args ...any) { t.ts.Fatalf("%s", fmt.Sprint(args...)) }
