@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/proofsync/proofsync/pkg/store/storetest"
@@ -265,7 +264,7 @@ func scriptTamper(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%d generations in %s", len(generations), args[1])
 	}
 	changed := 0
-	storetest.Tamper(scriptTB{ts: ts}, vfs.Default, generations[0], func(r storetest.Record) []storetest.Record {
+	storetest.Tamper(scriptTB{ts: ts}, nil, generations[0], func(r storetest.Record) []storetest.Record {
 		// docs/format.md section 3.
 		switch space := r.Key[0]; {
 		case args[0] == "index" && space == 4:
