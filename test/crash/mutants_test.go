@@ -48,6 +48,12 @@ var mutants = []mutant{
 	{"the lock file of a restore is not durable", "target.go", "errors.Join(syncDir(fs, t.temp), syncDir(fs, fs.PathDir(t.temp)))", "error(nil)", powerCuts + "restore"},
 	{"a failure to copy a backup's files is ignored", "backup.go", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil {\n", "if err := errors.Join(copying.folder(ctx, from, path), release()); err != nil && from == \"\" {\n", failures + "backup"},
 	{"a failure to take in tables is ignored", "bulk.go", "return classify(\"take in \"+b.dir, err)", "_ = err\n	return nil", failures + "bulk"},
+	{"a failed write of a small file is ignored", "../../internal/durable/durable.go", "_, err = f.Write(", "_, _ = f.Write(", failures + "creation"},
+	{"a failed rename of a small file is ignored", "../../internal/durable/durable.go", "	if err := fsys.Rename(path+Temporary, path); err != nil {\n		return err\n	}\n", "	_ = fsys.Rename(path+Temporary, path)\n", failures + "creation"},
+	{"a failed sync of a directory is ignored", "../../internal/durable/durable.go", "	return errors.Join(d.Sync(), d.Close())", "	_ = d.Sync()\n	return d.Close()", failures + "creation"},
+	{"a mark of damage that cannot be read is taken for none", "../../internal/durable/durable.go", "	if err != nil {\n		return nil, err\n	}\n	defer", "	if err != nil {\n		return nil, nil\n	}\n	defer", failures + "creation"},
+	{"a failed write of HEAD is ignored", "head.go", "int64(seq%2)*slotSpace); err != nil {", "int64(seq%2)*slotSpace); false {", failures + "creation"},
+	{"a failed sync of HEAD is ignored", "head.go", "	if err := w.f.Sync(); err != nil {", "	if err := w.f.Sync(); false {", failures + "creation"},
 	{"logs may fail", "pebblefs.go", "err != nil && f.running.Load() && f.vital(name)", "false", failures + "creation"},
 }
 
