@@ -108,6 +108,9 @@ func (k *kind) cutPower(t *testing.T, syncs, others int) (checked int) {
 		most = 4
 	}
 	cut := func(o storetest.Op, percent int) {
+		if failfast() && t.Failed() {
+			return
+		}
 		seed := rng.Uint64()
 		checked++
 		clones <- clone{
