@@ -33,11 +33,11 @@ func (a *API) commits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	release, err := a.admit.page(r.Context())
+	held, err := a.admit.page(r.Context())
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer held.release()
 	v, err := a.db.View()
 	if err != nil {
 		return err

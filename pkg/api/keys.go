@@ -94,7 +94,7 @@ func (a *API) key(w http.ResponseWriter, r *http.Request) error {
 	b.body = appendHead(b.body, h)
 	if proof {
 		b.body = append(b.body, `,"proof":`...)
-		if err := a.prove(b, v, h, e.Location, e.Location+1); err != nil {
+		if err := a.proveEntry(b, v, h, key, e); err != nil {
 			return a.problemOf(err, &h.Head)
 		}
 	}
@@ -135,11 +135,11 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) error {
 	if err := errors.Join(a.codec.checkPart("prefix", prefix), a.codec.checkPart("after", after)); err != nil {
 		return err
 	}
-	release, err := a.admit.page(r.Context())
+	held, err := a.admit.page(r.Context())
 	if err != nil {
 		return err
 	}
-	defer func() { release() }()
+	defer func() { held.release() }()
 	v, err := a.view(&p)
 	if err != nil {
 		return err
@@ -184,8 +184,8 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) error {
 	}
 	b.body = append(b.body, '}', '\n')
 	if len(b.body) < largeAnswer {
-		release()
-		release = func() {}
+		held.release()
+		held = seat{}
 	}
 	respond(w, r, h, b.body)
 	return nil

@@ -89,46 +89,57 @@ func newAdmission(l Limits, m *Metrics) admission {
 	return a
 }
 
+// seat is one of the places that requests of a kind have at once. The zero seat is
+// of none.
+type seat struct{ among chan struct{} }
+
+// release gives the place back. It is to be called once.
+func (s seat) release() {
+	if s.among != nil {
+		<-s.among
+	}
+}
+
 // request waits a moment for a place.
-func (a *admission) request(ctx context.Context) (release func(), err error) {
+func (a *admission) request(ctx context.Context) (seat, error) {
 	return a.enter(ctx, a.requests, "requests", "too many requests are being answered")
 }
 
 // write waits a moment for a place among those that write.
-func (a *admission) write(ctx context.Context) (release func(), err error) {
+func (a *admission) write(ctx context.Context) (seat, error) {
 	return a.enter(ctx, a.writes, "writes", "too many batches are being taken")
 }
 
 // page waits a moment for a place among those that need much memory.
-func (a *admission) page(ctx context.Context) (release func(), err error) {
+func (a *admission) page(ctx context.Context) (seat, error) {
 	return a.enter(ctx, a.pages, "pages", "too many listings are being answered")
 }
 
-func (a *admission) enter(ctx context.Context, places chan struct{}, name, why string) (func(), error) {
+func (a *admission) enter(ctx context.Context, places chan struct{}, name, why string) (seat, error) {
 	select {
 	case places <- struct{}{}:
-		return func() { <-places }, nil
+		return seat{places}, nil
 	default:
 	}
 	timer := time.NewTimer(a.wait)
 	defer timer.Stop()
 	select {
 	case places <- struct{}{}:
-		return func() { <-places }, nil
+		return seat{places}, nil
 	case <-ctx.Done():
 	case <-timer.C:
 	}
 	a.refused(name)
-	return nil, document.NewProblem(document.CodeUnavailable, "%s", why)
+	return seat{}, document.NewProblem(document.CodeUnavailable, "%s", why)
 }
 
 // stream has a place at once or not at all: places do not become free soon.
-func (a *admission) stream() (release func(), err error) {
+func (a *admission) stream() (seat, error) {
 	select {
 	case a.streams <- struct{}{}:
-		return func() { <-a.streams }, nil
+		return seat{a.streams}, nil
 	default:
 		a.refused("streams")
-		return nil, document.NewProblem(document.CodeUnavailable, "%d watchers are connected, which is as many as may be", cap(a.streams))
+		return seat{}, document.NewProblem(document.CodeUnavailable, "%d watchers are connected, which is as many as may be", cap(a.streams))
 	}
 }

@@ -35,7 +35,7 @@ func TestRequestsBeyondTheLimitWaitAndAreRefused(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(time.Second / 2)
-			first()
+			first.release()
 		}()
 		if _, err := a.request(t.Context()); err != nil {
 			t.Errorf("a place became free: %v", err)
@@ -50,7 +50,7 @@ func TestRequestsBeyondTheLimitWaitAndAreRefused(t *testing.T) {
 
 func TestWatchersHavePlacesOfTheirOwn(t *testing.T) {
 	a := newAdmission(Limits{Requests: 1, Streams: 1}.withDefaults(), NewMetrics(nil))
-	release, err := a.stream()
+	first, err := a.stream()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestWatchersHavePlacesOfTheirOwn(t *testing.T) {
 	if _, err := a.request(t.Context()); err != nil {
 		t.Error(err)
 	}
-	release()
+	first.release()
 	if _, err := a.stream(); err != nil {
 		t.Error(err)
 	}

@@ -38,11 +38,11 @@ func (a *API) operations(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	release, err := a.admit.page(r.Context())
+	held, err := a.admit.page(r.Context())
 	if err != nil {
 		return err
 	}
-	defer func() { release() }()
+	defer func() { held.release() }()
 	v, err := a.view(&p)
 	if err != nil {
 		return err
@@ -81,8 +81,8 @@ func (a *API) operations(w http.ResponseWriter, r *http.Request) error {
 	}
 	b.body = append(b.body, '}', '\n')
 	if len(b.body) < largeAnswer {
-		release()
-		release = func() {}
+		held.release()
+		held = seat{}
 	}
 	respond(w, r, h, b.body)
 	return nil
@@ -128,13 +128,23 @@ func (a *API) undecodable(loc uint64, err error) error {
 	return &store.CorruptError{Where: fmt.Sprintf("%s, operations from location %d", a.db.Path(), loc), Err: err}
 }
 
-// prove writes the proof of the operations [start, end) with those operations.
-func (a *API) prove(b *buffer, v *database.View, h *head, start, end uint64) error {
-	run, err := a.read(b, v, start, end, operation.MaxOperation)
-	if err != nil {
-		return err
+// proveEntry writes the proof of the operation that gave key the value e. The
+// operation is not read again: an operation has one encoding, so what was decoded
+// says what is stored.
+func (a *API) proveEntry(b *buffer, v *database.View, h *head, key []byte, e database.Entry) error {
+	op := operation.Operation{Kind: operation.Update, Key: key, Value: e.Value}
+	if a.codec.Family() == operation.Immutable {
+		op.Kind = operation.Set
 	}
-	return a.proveRun(b, v, h, start, run)
+	var err error
+	if b.raw, err = a.codec.Append(b.raw[:0], op); err != nil {
+		return a.undecodable(e.Location, err)
+	}
+	run, err := a.codec.NewRun(b.raw)
+	if err != nil {
+		return a.undecodable(e.Location, err)
+	}
+	return a.proveRun(b, v, h, e.Location, run)
 }
 
 // proveRun writes the proof of operations that were read.

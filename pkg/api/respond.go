@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzhttp"
 
@@ -127,11 +128,28 @@ func respondOften(w http.ResponseWriter, r *http.Request, h *document.Head, doc 
 func send(w http.ResponseWriter, r *http.Request, body []byte) {
 	hs := w.Header()
 	hs["Content-Type"] = jsonType
-	hs["Content-Length"] = []string{strconv.Itoa(len(body))}
+	hs["Content-Length"] = lengthOf(len(body))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // who does not read an answer is gone
 	}
+}
+
+// lengths are values of Content-Length that were needed before: answers for keys
+// have few different ones.
+var lengths [4096]atomic.Pointer[[1]string]
+
+// lengthOf is n as the value of a header; nobody changes it.
+func lengthOf(n int) []string {
+	if n >= len(lengths) {
+		return []string{strconv.Itoa(n)}
+	}
+	v := lengths[n].Load()
+	if v == nil {
+		v = &[1]string{strconv.Itoa(n)}
+		lengths[n].Store(v)
+	}
+	return v[:]
 }
 
 // Answers are built in memory, so that what goes wrong on the way can still be

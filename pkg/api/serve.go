@@ -65,68 +65,77 @@ func (t *route) serve(w http.ResponseWriter, r *http.Request, local bool) {
 	if local {
 		r = r.WithContext(context.WithValue(r.Context(), localKey{}, true))
 	}
-	rec.Header()["X-Content-Type-Options"] = nosniff
+	h := rec.Header()
+	h["X-Content-Type-Options"] = nosniff
 	if r.ContentLength != 0 {
 		r = a.expectBody(rec, r)
 	}
 	if a.cors.enabled() && a.cors.answer(rec, r) {
 		return
 	}
-	release, err := t.enter(rec, r, local)
+	held, err := t.enter(rec, r, local)
 	if err != nil {
 		a.fail(rec, r, err)
 		return
 	}
-	defer release()
+	defer held.release()
 	switch {
 	case t.packed == nil:
 		t.run(rec, r)
 	case r.Header.Get("Accept-Encoding") == "": // as fast clients have it
-		rec.Header()["Vary"] = append(rec.Header()["Vary"], "Accept-Encoding")
+		if h["Vary"] == nil {
+			h["Vary"] = varyEncoding
+		} else { // there is one of CORS
+			h["Vary"] = append(h["Vary"], varyEncoding...)
+		}
 		t.run(rec, r)
 	default:
 		t.packed.ServeHTTP(rec, r)
 	}
 }
 
-var nosniff = []string{"nosniff"}
+// Values of headers, made once; nobody changes them.
+var (
+	nosniff      = []string{"nosniff"}
+	varyEncoding = []string{"Accept-Encoding"}
+)
 
 // enter says whether a request is to be answered at all.
-func (t *route) enter(w *recorder, r *http.Request, local bool) (release func(), err error) {
+func (t *route) enter(w *recorder, r *http.Request, local bool) (held seat, err error) {
 	a := t.a
 	if len(r.RequestURI) > a.limits.URLBytes {
-		return nil, document.NewProblem(document.CodeTooLarge, "the URL has %d bytes, %d are allowed", len(r.RequestURI), a.limits.URLBytes)
+		return seat{}, document.NewProblem(document.CodeTooLarge, "the URL has %d bytes, %d are allowed", len(r.RequestURI), a.limits.URLBytes)
 	}
 	if t.handlerOf(r.Method) == nil {
 		if t == a.unknown && (r.URL.Path != "/" || a.o.Page == nil) {
-			return nil, nothing(w, r) // whatever is to be done with it
+			return seat{}, nothing(w, r) // whatever is to be done with it
 		}
 		w.Header().Set("Allow", t.allow)
-		return nil, document.NewProblem(document.CodeMethodNotAllowed, "%.20q is not possible here, but: %s", r.Method, t.allow)
+		return seat{}, document.NewProblem(document.CodeMethodNotAllowed, "%.20q is not possible here, but: %s", r.Method, t.allow)
 	}
 	if !local {
 		if w.sent, err = a.rate(w.Header(), r); err != nil {
-			return nil, err
+			return seat{}, err
 		}
 	}
 	switch {
 	case t.stream && r.ContentLength != 0:
 		// Reading it would hold up the stream, and not reading it hides that
 		// the client has gone.
-		return nil, document.NewProblem(document.CodeInvalidRequest, "a stream is asked for without a body")
+		return seat{}, document.NewProblem(document.CodeInvalidRequest, "a stream is asked for without a body")
 	case t.stream:
 		return a.admit.stream()
 	case t.writes:
-		release, err = a.admit.write(r.Context())
+		held, err = a.admit.write(r.Context())
 	default:
-		release, err = a.admit.request(r.Context())
+		held, err = a.admit.request(r.Context())
 	}
 	if err != nil {
-		return nil, err
+		return seat{}, err
 	}
 	// Streams have deadlines of their own.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.limits.RequestTime)) // what cannot have deadlines is a test
-	return release, nil
+	return held, nil
 }
 
 // run calls the handler. A panic becomes a problem, or ends the connection if
