@@ -216,6 +216,16 @@ func TestOtherOriginsAreLetInOnRequest(t *testing.T) {
 			t.Errorf("%q: %v", origin, r.Header)
 		}
 	}
+	// Both change the answer, and the values of headers are shared: neither may be
+	// lost, nor show up where it does not belong.
+	for range 3 {
+		if vary := strings.Join(some.do("GET", "/v1/keys").Header["Vary"], ","); vary != "Origin,Accept-Encoding" {
+			t.Errorf("varies with %q", vary)
+		}
+		if vary := strings.Join(off.do("GET", "/v1/keys").Header["Vary"], ","); vary != "Accept-Encoding" {
+			t.Errorf("off: varies with %q", vary)
+		}
+	}
 	r := some.do("OPTIONS", "/v1/batches", "Origin", "https://a.example", "Access-Control-Request-Method", "POST")
 	if r.StatusCode != http.StatusNoContent || r.Header.Get("Access-Control-Allow-Origin") != "https://a.example" || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Authorization") {
 		t.Errorf("preflight: %d %v", r.StatusCode, r.Header)
