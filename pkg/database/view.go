@@ -103,7 +103,7 @@ func (v *View) Get(key []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	loc, kind, ok, err := x.Latest(key, v.state.Size)
+	loc, kind, ok, err := x.LatestFar(key, v.state.Size)
 	if err != nil {
 		return Entry{}, err
 	}

@@ -164,7 +164,7 @@ func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64) bool {
 	// Seeking forward is cheaper, and a closed bundle holds its whole slot.
 	// Only in the last slot there are fragments to skip.
 	slot := loc &^ (SlotOperations - 1)
-	if !it.SeekGE(bundleKey(buf[:0], slot)) || len(it.Key()) != 9 {
+	if !seekFar(it, bundleKey(buf[:0], slot), bundleEnd) || len(it.Key()) != 9 {
 		return it.Valid()
 	}
 	value, err := it.ValueAndErr()

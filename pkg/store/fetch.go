@@ -2,6 +2,15 @@ package store
 
 import "github.com/cockroachdb/pebble/v2"
 
+// seekFar is it.SeekGE(key), for a key that is probably not near. SeekGE takes up
+// to four steps before it seeks, if the key is a later one than that of the seek
+// before; each of them reads a block where an entry has one to itself, as bundles
+// and tiles do, and is in vain. A limit makes it seek at once. end is the end of
+// the space, which bounds the iterator anyway.
+func seekFar(it *pebble.Iterator, key, end []byte) bool {
+	return it.SeekGEWithLimit(key, end) == pebble.IterValid
+}
+
 // Fetch calls fn with the encoded operation at each of locs, which ascend;
 // op is valid during the call only. Reading many operations in their order on
 // disk costs a fraction of reading them one by one.

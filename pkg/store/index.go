@@ -45,10 +45,24 @@ func (x *Index) Latest(key []byte, size uint64) (loc uint64, kind byte, ok bool,
 	if size == 0 {
 		return 0, 0, false, nil
 	}
+	x.ask(key, size)
+	return x.entry(x.it.SeekGE(x.buf))
+}
+
+// LatestFar is Latest of a key that has nothing to do with the one before.
+func (x *Index) LatestFar(key []byte, size uint64) (loc uint64, kind byte, ok bool, err error) {
+	if size == 0 {
+		return 0, 0, false, nil
+	}
+	x.ask(key, size)
+	return x.entry(seekFar(x.it, x.buf, indexEnd))
+}
+
+// ask notes the key asked for, and where its entries below size begin.
+func (x *Index) ask(key []byte, size uint64) {
 	x.buf = x.g.indexPrefix(x.buf[:0], key)
 	x.prefix = len(x.buf)
 	x.buf = appendIndexLocation(x.buf, size-1)
-	return x.entry(x.it.SeekGE(x.buf))
 }
 
 // Earlier is Latest of the same key as the last call, which found an entry,

@@ -22,6 +22,10 @@ const (
 )
 
 var (
+	indexEnd  = []byte{spaceIndex + 1}
+	bundleEnd = []byte{spaceBundle + 1}
+	tileEnd   = []byte{spaceTile + 1}
+
 	stateKey = []byte{spaceState, 's'}
 	pinsKey  = []byte{spaceState, 'p'}
 	// unprunedKey names the location from which on things may still exist.

@@ -138,7 +138,7 @@ func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
 	}
 	var buf [tileKeyLen]byte
 	key := tileKey(buf[:0], id)
-	if !r.tiles.SeekGE(key) || string(r.tiles.Key()) != string(key) {
+	if !seekFar(r.tiles, key, tileEnd) || string(r.tiles.Key()) != string(key) {
 		if err := r.tiles.Error(); err != nil {
 			return nil, classify("read tile", err)
 		}
