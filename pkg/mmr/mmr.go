@@ -93,7 +93,11 @@ func NodeCount(leaves uint64) uint64 { return 2*leaves - uint64(bits.OnesCount64
 
 // Peaks lists the peaks of a tree with this many leaves, oldest (tallest) first.
 func Peaks(leaves uint64) []Node {
-	peaks := make([]Node, 0, bits.OnesCount64(leaves))
+	return AppendPeaks(make([]Node, 0, bits.OnesCount64(leaves)), leaves)
+}
+
+// AppendPeaks appends what Peaks lists.
+func AppendPeaks(peaks []Node, leaves uint64) []Node {
 	for h := bits.Len64(leaves) - 1; h >= 0; h-- {
 		if leaves>>h&1 == 1 {
 			peaks = append(peaks, Node{uint8(h), leaves>>h - 1})

@@ -42,18 +42,26 @@ type layout struct {
 	siblings []Node // 5: maximal subtrees of those outside the range
 }
 
-func newLayout(leaves, inactive, start, end uint64) (*layout, error) {
+// layoutRoom is memory for the nodes of a layout: on the stack of whoever makes one
+// it costs less than on the heap. A proof has at most one sibling for each height
+// on either side of its range.
+type layoutRoom struct {
+	peaks    [MaxPeaks]Node
+	siblings [2 * MaxPeaks]Node
+}
+
+func newLayout(room *layoutRoom, leaves, inactive, start, end uint64) (layout, error) {
 	switch {
 	case leaves > MaxLeaves:
-		return nil, proofErrorf("%d leaves, at most 2^62", leaves)
+		return layout{}, proofErrorf("%d leaves, at most 2^62", leaves)
 	case start >= end:
-		return nil, proofErrorf("empty range [%d, %d)", start, end)
+		return layout{}, proofErrorf("empty range [%d, %d)", start, end)
 	case end > leaves:
-		return nil, proofErrorf("range [%d, %d) beyond %d leaves", start, end, leaves)
+		return layout{}, proofErrorf("range [%d, %d) beyond %d leaves", start, end, leaves)
 	}
-	peaks := Peaks(leaves)
+	peaks := AppendPeaks(room.peaks[:0], leaves)
 	if inactive > uint64(len(peaks)) {
-		return nil, proofErrorf("%d inactive peaks of %d", inactive, len(peaks))
+		return layout{}, proofErrorf("%d inactive peaks of %d", inactive, len(peaks))
 	}
 	// The peaks are in order, so each part but the last is a run of them.
 	first := 0
@@ -65,12 +73,13 @@ func newLayout(leaves, inactive, start, end uint64) (*layout, error) {
 		last++
 	}
 	k := int(inactive)
-	l := &layout{
+	l := layout{
 		folded:   peaks[:min(k, first)],
 		before:   peaks[min(k, first):first],
 		touching: peaks[first:last],
 		after:    peaks[last:max(k, last)],
 		suffix:   peaks[max(k, last):],
+		siblings: room.siblings[:0],
 	}
 	for _, p := range l.touching {
 		l.siblings = outside(l.siblings, p, start, end)
@@ -103,7 +112,8 @@ func (l *layout) size() int {
 
 // ProofSize is the exact number of digests of a proof of [start, end).
 func ProofSize(leaves, inactive, start, end uint64) (int, error) {
-	l, err := newLayout(leaves, inactive, start, end)
+	var room layoutRoom
+	l, err := newLayout(&room, leaves, inactive, start, end)
 	if err != nil {
 		return 0, err
 	}
@@ -115,7 +125,8 @@ func ProofSize(leaves, inactive, start, end uint64) (int, error) {
 // of that tree; its error ends the proof. Every node asked for lies wholly
 // outside the range.
 func Prove(leaves, inactive, start, end uint64, node func(Node) (Digest, error)) (Proof, error) {
-	l, err := newLayout(leaves, inactive, start, end)
+	var room layoutRoom
+	l, err := newLayout(&room, leaves, inactive, start, end)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -153,18 +164,18 @@ func Prove(leaves, inactive, start, end uint64, node func(Node) (Digest, error))
 
 // parts are the digests of a proof, sorted by the layout.
 type parts struct {
-	*layout
+	layout
 	folded, suffix          []Digest // none or one
 	before, after, siblings []Digest
 }
 
-func (p *Proof) split(start, end uint64) (*parts, error) {
-	l, err := newLayout(p.Leaves, p.InactivePeaks, start, end)
+func (p *Proof) split(room *layoutRoom, start, end uint64) (parts, error) {
+	l, err := newLayout(room, p.Leaves, p.InactivePeaks, start, end)
 	if err != nil {
-		return nil, err
+		return parts{}, err
 	}
 	if want := l.size(); len(p.Digests) != want {
-		return nil, proofErrorf("%d digests, exactly %d expected", len(p.Digests), want)
+		return parts{}, proofErrorf("%d digests, exactly %d expected", len(p.Digests), want)
 	}
 	rest := p.Digests
 	take := func(n int) []Digest {
@@ -172,7 +183,7 @@ func (p *Proof) split(start, end uint64) (*parts, error) {
 		rest = rest[n:]
 		return d
 	}
-	return &parts{
+	return parts{
 		layout:   l,
 		folded:   take(min(len(l.folded), 1)),
 		before:   take(len(l.before)),
@@ -191,7 +202,8 @@ func (p *Proof) Root(s *Span) (Digest, error) {
 		}
 		return Root(0, 0, nil)
 	}
-	q, err := p.split(s.start, s.end)
+	var room layoutRoom
+	q, err := p.split(&room, s.start, s.end)
 	if err != nil {
 		return Digest{}, err
 	}
@@ -254,7 +266,8 @@ func (p *Proof) VerifyPins(s *Span, pins []Digest, root Digest) error {
 	if s.start == 0 {
 		return nil
 	}
-	q, err := p.split(s.start, s.end)
+	var room layoutRoom
+	q, err := p.split(&room, s.start, s.end)
 	if err != nil {
 		return err
 	}

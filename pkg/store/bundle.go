@@ -95,12 +95,9 @@ func (b *Bundle) decode(g *Generation, key, value []byte) error {
 // the bundle is valid during the call only. A gap is corruption; fn's error
 // ends the walk.
 func (g *Generation) Bundles(start, end uint64, fn func(b *Bundle, i, j int) error) error {
-	it, err := g.bundleIterator()
-	if err != nil {
-		return err
-	}
-	defer closeIterator(it)
-	return g.walkBundles(it, new(Bundle), start, end, fn)
+	w := walker{g: g}
+	defer w.close()
+	return w.walk(start, end, fn)
 }
 
 // Operation appends the encoded operation at loc to dst, as it is now.
@@ -115,44 +112,6 @@ func (g *Generation) Operation(dst []byte, loc uint64) ([]byte, error) {
 func (g *Generation) bundleIterator() (*pebble.Iterator, error) {
 	it, err := g.db.NewIter(within(spaceBundle))
 	return it, classify("read operations", err)
-}
-
-// walkBundles does the work of Bundles with an iterator and a bundle that may
-// have been used before.
-func (g *Generation) walkBundles(it *pebble.Iterator, b *Bundle, start, end uint64, fn func(b *Bundle, i, j int) error) error {
-	if start >= end {
-		return nil
-	}
-	at := start
-	for ok := g.seekBundle(it, start); ok && at < end; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return classify("read operations", err)
-		}
-		if err := b.decode(g, it.Key(), value); err != nil {
-			return err
-		}
-		if b.First > at {
-			break
-		}
-		if b.End() <= at { // not the one that holds start after all
-			continue
-		}
-		j := int(min(end, b.End()) - b.First)
-		if err := fn(b, int(at-b.First), j); err != nil {
-			return err
-		}
-		if at = b.First + uint64(j); at == end {
-			return nil
-		}
-	}
-	if err := it.Error(); err != nil {
-		return classify("read operations", err)
-	}
-	if at < end {
-		return corrupt(g.path, "operation at location %d is missing", at)
-	}
-	return nil
 }
 
 // seekBundle moves to the bundle that holds loc, or to one before it.

@@ -39,6 +39,7 @@ type Generation struct {
 	unpruned uint64       // what lies below state.Start exists from here on at most
 
 	readers readerPool
+	tiles   tileCache
 	tidier  tidier
 	held    atomic.Bool // merges are put off
 }

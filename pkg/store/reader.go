@@ -18,11 +18,10 @@ type Reader struct {
 	size uint64 // published when it was made: everything below is in sight
 	born uint64 // tick of the pool when it was made
 
-	index  Index            // its iterator is opened when it is needed
-	ops    *pebble.Iterator // nil: not needed yet
-	tiles  *pebble.Iterator // nil: not needed yet
-	bundle Bundle
-	tile   [tileLevels]Tile // read last, of each level
+	index Index // its iterator is opened when it is needed
+	ops   walker
+	tiles *pebble.Iterator  // nil: not needed yet
+	tile  [tileLevels]*Tile // asked for last, of each level
 }
 
 // tileLevels is the number of levels a tile can have.
@@ -49,7 +48,7 @@ func (g *Generation) ReaderAt(size uint64) *Reader {
 func (g *Generation) newReader() *Reader {
 	size, tick := g.readers.now()
 	// Iterators are made after this, so they see at least what is published.
-	return &Reader{g: g, size: size, born: tick, index: Index{g: g}}
+	return &Reader{g: g, size: size, born: tick, index: Index{g: g}, ops: walker{g: g}}
 }
 
 // Published says that the log is published up to size: readers made from now
@@ -65,10 +64,9 @@ func (r *Reader) Release() {
 
 func (r *Reader) close() {
 	r.index.Close()
-	for _, it := range []*pebble.Iterator{r.ops, r.tiles} {
-		if it != nil {
-			closeIterator(it)
-		}
+	r.ops.close()
+	if r.tiles != nil {
+		closeIterator(r.tiles)
 	}
 }
 
@@ -81,7 +79,7 @@ func closeReaders(readers []*Reader) {
 // healthy says whether no iterator has met an error: one that did is not used
 // again.
 func (r *Reader) healthy() bool {
-	for _, it := range []*pebble.Iterator{r.index.it, r.ops, r.tiles} {
+	for _, it := range []*pebble.Iterator{r.index.it, r.ops.it, r.tiles} {
 		if it != nil && it.Error() != nil {
 			return false
 		}
@@ -101,17 +99,7 @@ func (r *Reader) Index() (*Index, error) {
 
 // Bundles is Generation.Bundles as of the reader.
 func (r *Reader) Bundles(start, end uint64, fn func(b *Bundle, i, j int) error) error {
-	if err := r.openOps(); err != nil {
-		return err
-	}
-	return r.g.walkBundles(r.ops, &r.bundle, start, end, fn)
-}
-
-func (r *Reader) openOps() (err error) {
-	if r.ops == nil {
-		r.ops, err = r.g.bundleIterator()
-	}
-	return err
+	return r.ops.walk(start, end, fn)
 }
 
 // Operation appends the encoded operation at loc to dst.
@@ -123,12 +111,31 @@ func (r *Reader) Operation(dst []byte, loc uint64) ([]byte, error) {
 	return dst, err
 }
 
-// Tile reads a full tile. It is valid until the next call for this level.
+// Tile reads a full tile. Nobody changes it, and it may be kept.
 func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
-	t := &r.tile[id.Level]
-	if t.holds(id) {
+	if t := r.tile[id.Level]; t != nil && t.id == id {
 		return t, nil
 	}
+	// Tiles of what is published never change, so readers share them.
+	shared := id.End() <= r.size
+	if shared {
+		if t := r.g.tiles.get(id); t != nil {
+			r.tile[id.Level] = t
+			return t, nil
+		}
+	}
+	t, err := r.readTile(id)
+	if err != nil {
+		return nil, err
+	}
+	r.tile[id.Level] = t
+	if shared {
+		r.g.tiles.put(t)
+	}
+	return t, nil
+}
+
+func (r *Reader) readTile(id mmr.TileID) (*Tile, error) {
 	if r.tiles == nil {
 		it, err := r.g.db.NewIter(within(spaceTile))
 		if err != nil {
@@ -148,5 +155,6 @@ func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
 	if err != nil {
 		return nil, classify("read tile", err)
 	}
+	t := new(Tile)
 	return t, t.set(r.g, id, value)
 }

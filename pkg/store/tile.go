@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -58,3 +59,34 @@ func (g *Generation) TileTop(n mmr.Node) (mmr.Digest, error) {
 	}
 	return t.Digest(at), nil
 }
+
+// tileCache keeps tiles of what is published for all readers of a generation.
+// Requests for runs of operations that follow each other need the same tiles, and
+// every proof those of the upper levels. A tile has one place in it, which the
+// last one that was read takes: there is no lock, and no order to keep.
+type tileCache struct {
+	places [tilePlaces]atomic.Pointer[Tile]
+}
+
+// tilePlaces bounds the memory: 2 KiB for a tile of level 0, of which there are
+// 255 for one of the others, with 8 KiB. So it is 1 MiB, and 4 at the very most.
+const (
+	tilePlaceBits = 9
+	tilePlaces    = 1 << tilePlaceBits
+)
+
+func (c *tileCache) place(id mmr.TileID) *atomic.Pointer[Tile] {
+	// Multiplying spreads the places of neighbours, and of connections that read
+	// at regular distances.
+	h := (id.Index<<3 | uint64(id.Level)) * 0x9e3779b97f4a7c15
+	return &c.places[h>>(64-tilePlaceBits)]
+}
+
+func (c *tileCache) get(id mmr.TileID) *Tile {
+	if t := c.place(id).Load(); t != nil && t.id == id {
+		return t
+	}
+	return nil
+}
+
+func (c *tileCache) put(t *Tile) { c.place(t.id).Store(t) }
