@@ -57,7 +57,7 @@ func appendBundle(dst []byte, opSize int, lengths []uint32, data []byte) []byte 
 
 // decode reads a bundle from a key and its value, which it aliases.
 func (b *Bundle) decode(g *Generation, key, value []byte) error {
-	if len(key) != 9 {
+	if len(key) != bundleKeyLen {
 		return corrupt(g.path, "bundle key %x", key)
 	}
 	b.First, b.size = locationOf(key), g.opSize
@@ -114,16 +114,16 @@ func (g *Generation) bundleIterator() (*pebble.Iterator, error) {
 	return it, classify("read operations", err)
 }
 
-// seekBundle moves to the bundle that holds loc, or to one before it.
-func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64) bool {
-	var buf [16]byte
+// seekBundle moves to the bundle that holds loc, or to one before it. buf is
+// memory for a key.
+func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64, buf []byte) bool {
 	if g.opSize == 0 {
-		return it.SeekLT(bundleKey(buf[:0], loc+1))
+		return it.SeekLT(bundleKey(buf, loc+1))
 	}
 	// Seeking forward is cheaper, and a closed bundle holds its whole slot.
 	// Only in the last slot there are fragments to skip.
 	slot := loc &^ (SlotOperations - 1)
-	if !seekFar(it, bundleKey(buf[:0], slot), bundleEnd) || len(it.Key()) != 9 {
+	if !seekFar(it, bundleKey(buf, slot), bundleEnd) || len(it.Key()) != bundleKeyLen {
 		return it.Valid()
 	}
 	value, err := it.ValueAndErr()
@@ -131,7 +131,7 @@ func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64) bool {
 		return true // the caller asks for it again
 	}
 	if first := locationOf(it.Key()); first <= loc && first+uint64(len(value)/g.opSize) <= loc {
-		return it.SeekLT(bundleKey(buf[:0], loc+1))
+		return it.SeekLT(bundleKey(buf, loc+1))
 	}
 	return true
 }

@@ -36,7 +36,7 @@ func (g *Generation) CheckBundles(start, end uint64, visit func(b *Bundle, i, j 
 	}
 	defer closeIterator(it)
 	w := bundleCheck{g: g, it: it, at: start, end: end, visit: visit, fault: fault}
-	ok, tried := g.seekBundle(it, start), start
+	ok, tried := g.seekBundle(it, start, nil), start
 	for {
 		for ; ok; ok = it.Next() {
 			if err := w.record(); err != nil {

@@ -40,6 +40,9 @@ func within(prefix ...byte) *pebble.IterOptions {
 	return &pebble.IterOptions{LowerBound: prefix, UpperBound: end}
 }
 
+// bundleKeyLen is the length of a bundle's key.
+const bundleKeyLen = 1 + 8
+
 func bundleKey(dst []byte, loc uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, spaceBundle), loc)
 }

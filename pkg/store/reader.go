@@ -22,6 +22,8 @@ type Reader struct {
 	ops   walker
 	tiles *pebble.Iterator  // nil: not needed yet
 	tile  [tileLevels]*Tile // asked for last, of each level
+
+	tileKey [tileKeyLen]byte // scratch
 }
 
 // tileLevels is the number of levels a tile can have.
@@ -143,8 +145,7 @@ func (r *Reader) readTile(id mmr.TileID) (*Tile, error) {
 		}
 		r.tiles = it
 	}
-	var buf [tileKeyLen]byte
-	key := tileKey(buf[:0], id)
+	key := tileKey(r.tileKey[:0], id)
 	if !seekFar(r.tiles, key, tileEnd) || string(r.tiles.Key()) != string(key) {
 		if err := r.tiles.Error(); err != nil {
 			return nil, classify("read tile", err)

@@ -62,31 +62,36 @@ func (g *Generation) TileTop(n mmr.Node) (mmr.Digest, error) {
 
 // tileCache keeps tiles of what is published for all readers of a generation.
 // Requests for runs of operations that follow each other need the same tiles, and
-// every proof those of the upper levels. A tile has one place in it, which the
-// last one that was read takes: there is no lock, and no order to keep.
+// every proof those of the upper levels. A tile has two places in it, which the
+// two tiles share that were read last: so there is no lock, and nothing to keep in
+// order. Two readers that put at once may lose a tile; it is then read again.
 type tileCache struct {
-	places [tilePlaces]atomic.Pointer[Tile]
+	pairs [1 << tilePairBits][2]atomic.Pointer[Tile]
 }
 
-// tilePlaces bounds the memory: 2 KiB for a tile of level 0, of which there are
-// 255 for one of the others, with 8 KiB. So it is 1 MiB, and 4 at the very most.
-const (
-	tilePlaceBits = 9
-	tilePlaces    = 1 << tilePlaceBits
-)
+// tilePairBits bounds the memory: a tile of level 0 has 2 KiB, and there are 255 of
+// them for one of the others, with 8 KiB. So it is 2 MiB, and 8 at the very most.
+const tilePairBits = 9
 
-func (c *tileCache) place(id mmr.TileID) *atomic.Pointer[Tile] {
-	// Multiplying spreads the places of neighbours, and of connections that read
-	// at regular distances.
+func (c *tileCache) pair(id mmr.TileID) *[2]atomic.Pointer[Tile] {
+	// Multiplying spreads neighbours, and what connections read at regular distances.
 	h := (id.Index<<3 | uint64(id.Level)) * 0x9e3779b97f4a7c15
-	return &c.places[h>>(64-tilePlaceBits)]
+	return &c.pairs[h>>(64-tilePairBits)]
 }
 
+// get returns a tile; nil: it is not kept.
 func (c *tileCache) get(id mmr.TileID) *Tile {
-	if t := c.place(id).Load(); t != nil && t.id == id {
-		return t
+	pair := c.pair(id)
+	for i := range pair {
+		if t := pair[i].Load(); t != nil && t.id == id {
+			return t
+		}
 	}
 	return nil
 }
 
-func (c *tileCache) put(t *Tile) { c.place(t.id).Store(t) }
+// put keeps a tile, which nobody may change from now on.
+func (c *tileCache) put(t *Tile) {
+	pair := c.pair(t.id)
+	pair[1].Store(pair[0].Swap(t))
+}

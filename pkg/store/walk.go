@@ -9,6 +9,7 @@ type walker struct {
 	it   *pebble.Iterator // nil: not needed yet
 	at   Bundle           // valid while held; it aliases what the iterator stands at
 	held bool
+	key  [bundleKeyLen]byte // scratch
 }
 
 func (w *walker) open() (err error) {
@@ -62,7 +63,7 @@ func (w *walker) moveTo(loc uint64) error {
 			return err
 		}
 	}
-	for ok := w.g.seekBundle(w.it, loc); ok; ok = w.it.Next() {
+	for ok := w.g.seekBundle(w.it, loc, w.key[:0]); ok; ok = w.it.Next() {
 		if err := w.decode(loc); err != nil || w.held {
 			return err
 		}
