@@ -3,6 +3,7 @@ package database
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
@@ -26,6 +27,9 @@ type shared struct {
 	frontier *mmr.Frontier
 	holders  atomic.Int64
 	onFail   func(error)
+
+	proving sync.Once
+	prover  *mmr.Prover // see newestProver
 }
 
 // newView makes a view of s. The generation is held for it already, from
@@ -274,7 +278,22 @@ func (v *View) Prove(size, start, end uint64) (mmr.Proof, error) {
 	}
 	n := nodes{v: v, r: v.gen.Reader()}
 	defer n.r.Release()
+	if p := v.newestProver(); p != nil && size == v.state.Size {
+		return p.Prove(start, end, n.digest)
+	}
 	return mmr.Prove(size, inactive, start, end, n.digest)
+}
+
+// newestProver proves against Size, where most proofs are about. It is nil if the
+// peaks of that size are not at hand, as in a view of an earlier state.
+func (sh *shared) newestProver() *mmr.Prover {
+	sh.proving.Do(func() {
+		if s := sh.state; sh.frontier.Leaves() == s.Size {
+			// Without one, proofs are made all the same.
+			sh.prover, _ = mmr.NewProver(s.Size, mmr.InactivePeaks(s.Size, s.Floor), sh.frontier.Peaks())
+		}
+	})
+	return sh.prover
 }
 
 // Pins are the pinned nodes of a retained location: the peaks of the tree
