@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -154,7 +153,7 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.limits.RequestTime)
 	defer cancel()
 	if values {
-		err = v.PageContext(ctx, prefix, after, math.MaxInt, func(key []byte, e database.Entry) bool {
+		err = v.PageContext(ctx, prefix, after, limit+1, func(key []byte, e database.Entry) bool {
 			if e.Value == nil {
 				e.Value = []byte{}
 			}
