@@ -1,5 +1,7 @@
 package mmr
 
+import "slices"
+
 // Prover builds proofs in one tree whose peaks are known. What proofs fold out of
 // peaks, up to a hash for each of them, is folded once. It is safe for concurrent
 // use if the functions it is given are.
@@ -15,10 +17,12 @@ func NewProver(leaves, inactive uint64, peaks []Digest) (*Prover, error) {
 	if _, err := Root(leaves, inactive, peaks); err != nil {
 		return nil, err
 	}
-	p := &Prover{leaves: leaves, inactive: inactive, left: make([]Digest, len(peaks)), right: make([]Digest, len(peaks))}
-	for i := range peaks {
-		p.left[i] = foldLeft(peaks[:i+1])
-		p.right[i] = foldRight(peaks[i:])
+	p := &Prover{leaves: leaves, inactive: inactive, left: slices.Clone(peaks), right: slices.Clone(peaks)}
+	for i := 1; i < len(peaks); i++ {
+		p.left[i] = fold(p.left[i-1], peaks[i])
+	}
+	for i := len(peaks) - 2; i >= 0; i-- {
+		p.right[i] = fold(peaks[i], p.right[i+1])
 	}
 	return p, nil
 }
