@@ -128,7 +128,7 @@ func (d *DB) apply(w *writerState, batches []Batch) (Commit, error) {
 	if err := d.space.Need(spaceOf(len(p.ops), run.Len())); err != nil {
 		return Commit{}, err
 	}
-	if err := w.write(run, batches, p.floor); err != nil {
+	if err := w.write(run, p); err != nil {
 		d.failed = err
 		return Commit{}, err
 	}
@@ -144,19 +144,17 @@ func (w *writerState) last(p *plan) Commit {
 	return Commit{Size: w.state.Size, Floor: w.state.Floor, Root: w.state.Root, Commits: p.commits, Operations: len(p.planned), Outcome: p.out}
 }
 
-// write makes the operations of batches, and their notes, durable.
-func (w *writerState) write(run operation.Run, batches []Batch, floor uint64) error {
+// write makes the operations of a plan, and its notes, durable.
+func (w *writerState) write(run operation.Run, p *plan) error {
 	if err := w.append(run); err != nil {
 		return err
 	}
-	for _, b := range batches {
-		for _, n := range b.Notes {
-			if err := w.w.Note(n.Key, n.Value); err != nil {
-				return err
-			}
+	for _, n := range p.notes {
+		if err := w.w.Note(n.Key, n.Value); err != nil {
+			return err
 		}
 	}
-	return w.publish(floor)
+	return w.publish(p.floor)
 }
 
 // openWriter returns the writer of Apply; d.write is held.

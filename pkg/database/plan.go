@@ -27,6 +27,7 @@ type plan struct {
 	planned []planned
 	floor   uint64 // after the batches planned so far
 	commits int
+	notes   []Note // of the batches that have a commit
 	out     Outcome
 
 	raise raise
@@ -71,28 +72,26 @@ func (w *writerState) newPlan(batches []Batch) (*plan, error) {
 		looks = looks || batches[i].OnlyChanges
 	}
 	p.sort(batches)
-	moves := 0
+	live := 0 // keys of the batches that have a value
 	if looks {
 		p.r = w.g.ReaderAt(p.stored)
 		defer p.r.Release()
 		var err error
-		if moves, err = p.find(); err != nil {
+		if live, err = p.find(); err != nil {
 			return nil, err
 		}
 		if err := p.compare(batches); err != nil {
 			return nil, err
 		}
 	}
+	written, moves := len(p.writes)+len(batches), 0
 	if w.codec.Family() == operation.Any {
-		moves += len(batches)
+		moves = live + len(batches)
 		p.raise.expect(p, moves)
-	} else {
-		moves = 0
 	}
 	// Moved operations are taken to be as large as written ones.
-	n := len(p.keys.keys) + len(batches) + moves
-	p.planned = make([]planned, 0, n)
-	p.ops = make([]byte, 0, bytes+bytes/max(1, len(p.keys.keys))*moves)
+	p.planned = make([]planned, 0, written+moves)
+	p.ops = make([]byte, 0, bytes+bytes/written*moves)
 	for i := range batches {
 		if err := p.batch(p.changes[i], &batches[i]); err != nil {
 			return nil, ofBatch(err, i, len(batches))
@@ -317,6 +316,7 @@ func (p *plan) batch(changes []change, b *Batch) error {
 		return err
 	}
 	p.commits++
+	p.notes = append(p.notes, b.Notes...)
 	return p.add(operation.Operation{Kind: operation.Commit, Value: b.Metadata, Floor: p.floor}, keyNone)
 }
 

@@ -103,6 +103,28 @@ func TestNoneOfSeveralBatchesIsAppliedIfOneIsRefused(t *testing.T) {
 	}
 }
 
+func TestABatchThatChangesNothingLeavesNoNotes(t *testing.T) {
+	for _, c := range codecs {
+		db := openAt(t, store.MemFS(), c, true)
+		defer closeDB(t, db)
+		writes := []Write{{Key: testKey(c, 1), Value: testValue(c, 1)}}
+		_, err := db.ApplyAll(context.Background(), []Batch{
+			{Writes: writes, Notes: []Note{{Key: []byte("first"), Value: []byte("1")}}},
+			{Writes: writes, OnlyChanges: true, Notes: []Note{{Key: []byte("second"), Value: []byte("2")}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var notes []string
+		if err := db.Notes(func(key, _ []byte) bool { notes = append(notes, string(key)); return true }); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(notes, []string{"first"}) {
+			t.Errorf("%s: notes %q", c, notes)
+		}
+	}
+}
+
 func TestKeysAreFoundByStepsThatDouble(t *testing.T) {
 	var keys [][]byte
 	for i := range 200 {
