@@ -2,8 +2,6 @@ package retention
 
 import (
 	"encoding/binary"
-	"io/fs"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,24 +9,9 @@ import (
 	"github.com/proofsync/proofsync/pkg/operation"
 )
 
-// tableBytes is what the tables below a directory take. Logs are left out: the
-// storage engine keeps some for later, whatever is in them.
-func tableBytes(t *testing.T, dir string) (n int64) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".sst" {
-			return nil //nolint:nilerr // files go while they are counted
-		}
-		if i, err := d.Info(); err == nil {
-			n += i.Size()
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
+// tables are what the disk is measured by. Logs are left out: the storage engine
+// keeps some for later, whatever is in them.
+const tables = ".sst"
 
 // What is pruned is space on the disk again, once its tables are merged.
 func TestTheDiskShrinksByWhatIsPruned(t *testing.T) {
@@ -57,7 +40,7 @@ func TestTheDiskShrinksByWhatIsPruned(t *testing.T) {
 	}
 	size, floor := v.Size(), v.Floor()
 	v.Close()
-	before := tableBytes(t, dir)
+	before := used(t, dir, tables)
 	if least := int64(64 * size); before < least {
 		t.Fatalf("%d bytes of tables hold %d operations, at least %d expected", before, size, least)
 	}
@@ -75,7 +58,7 @@ func TestTheDiskShrinksByWhatIsPruned(t *testing.T) {
 	want := before - before/2*int64(floor)/int64(size)
 	after := before
 	for end := time.Now().Add(90 * time.Second); after > want; time.Sleep(20 * time.Millisecond) {
-		if after = tableBytes(t, dir); after > want && time.Now().After(end) {
+		if after = used(t, dir, tables); after > want && time.Now().After(end) {
 			t.Fatalf("%d of %d operations are pruned, and of %d bytes of tables %d are left", floor, size, before, after)
 		}
 	}
