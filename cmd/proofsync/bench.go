@@ -104,7 +104,7 @@ the others still run; the exit status is 1 then.`,
 	flags.IntSliceVarP(&o.BatchSizes, "batch-size", "b", []int{10_000, 50}, "most operations in a request; several are measured one after the other")
 	flags.IntVar(&o.Runs, "runs", 3, "runs of each scenario; the median counts")
 	flags.IntVar(&o.WarmUp, "warm-up", 0, "runs of each scenario before them, which do not count")
-	flags.StringVar(&cache, "cache-size", "32MiB", "memory for the block cache of every process (the programs' default)")
+	flags.StringVar(&cache, "cache-size", "64MiB", "memory for the block cache of every process (the programs' default)")
 	flags.StringVar(&path, "json", "", "write the report as JSON to this file, beside the table; -: to standard output, instead of it")
 	flags.StringVar(&o.Peer, "peer", "", "folder with the programs of commonware-sync, or its client, to compare cold syncs with")
 	flags.StringVar(&o.Profile, "profile", "", "folder for CPU, allocation and block profiles of every process that is measured")

@@ -49,7 +49,7 @@ type Options struct {
 
 // DefaultCacheBytes is the memory given to blocks and memtables together:
 // pebble takes its memtables out of the cache.
-const DefaultCacheBytes = 32 << 20
+const DefaultCacheBytes = 64 << 20
 
 // headInterval is how stale HEAD may be: what was acknowledged longer ago is in it.
 const headInterval = time.Second
