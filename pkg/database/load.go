@@ -216,7 +216,7 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 	if err := l.d.space.Need(spaceOf(len(run.Bytes()), run.Len())); err != nil {
 		return err
 	}
-	if err := l.w.appendSpan(span, run, 0); err != nil {
+	if err := l.w.appendSpan(span, run, int(min(l.rest(), uint64(l.d.loadOperations)))); err != nil {
 		return l.fail(err)
 	}
 	if pending := l.w.w.Pending(); l.w.w.PendingBytes() >= loadBytes || pending >= l.d.loadOperations || l.tail(pending) {
@@ -232,9 +232,12 @@ func (l *Load) Until(end uint64) { l.until = end }
 // tail says whether what is pending is best written now, beside the rest that
 // is still to come.
 func (l *Load) tail(pending int) bool {
-	rest := l.until - min(l.until, l.End())
+	rest := l.rest()
 	return pending >= l.d.loadOperations/4 && rest > 0 && rest <= uint64(pending)/2
 }
+
+// rest is how many operations are probably still to come.
+func (l *Load) rest() uint64 { return l.until - min(l.until, l.End()) }
 
 // flushLater is Flush, except that it does not wait for the disk: the next one does.
 func (l *Load) flushLater() error {

@@ -74,6 +74,9 @@ type entryRef struct {
 // indexTableEntries is how many index entries a goroutine writes to a table.
 const indexTableEntries = 64 << 10
 
+// tableSyncBytes of a table are handed to the disk at a time.
+const tableSyncBytes = 2 << 20
+
 // newBulk begins a commit of about so many operations. Two of different numbers may be under way.
 func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk, error) {
 	buffers.reset()
@@ -323,6 +326,8 @@ func (b *bulk) newTable() (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
+	// The disk begins to write long before the table is complete.
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: tableSyncBytes})
 	o := b.g.opts.MakeWriterOptions(0, b.g.db.TableFormat())
 	return &table{w: sstable.NewWriter(objstorageprovider.NewFileWritable(f), o), b: b, path: path}, nil
 }

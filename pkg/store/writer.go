@@ -39,6 +39,7 @@ type Writer struct {
 	tailFirst uint64   // location where the open bundle begins
 	tail      []byte   // operations of the open bundle, from tailFirst
 	lengths   []uint32 // of the operations in tail, if they vary in length
+	encoded   []byte   // memory for a bundle of them
 	fragments []uint64 // locations at which parts of the open bundle lie on disk
 	committed int      // operations of tail that lie on disk already
 	saved     int      // their bytes
@@ -155,7 +156,8 @@ func (w *Writer) closeBundle() error {
 	var buf [16]byte
 	value := w.tail
 	if w.g.opSize == 0 {
-		value = appendBundle(nil, 0, w.lengths, w.tail)
+		w.encoded = appendBundle(w.encoded[:0], 0, w.lengths, w.tail)
+		value = w.encoded
 	}
 	set, remove := w.batchSet, w.batchDelete
 	if w.bulk != nil {
@@ -187,7 +189,8 @@ func (w *Writer) closeFragment() error {
 	first := w.tailFirst + uint64(w.committed)
 	value := w.tail[w.saved:]
 	if w.g.opSize == 0 {
-		value = appendBundle(nil, 0, w.lengths[w.committed:], value)
+		w.encoded = appendBundle(w.encoded[:0], 0, w.lengths[w.committed:], value)
+		value = w.encoded
 	}
 	var buf [16]byte
 	key := bundleKey(buf[:0], first)

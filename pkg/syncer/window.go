@@ -58,9 +58,9 @@ func newWindow(codec operation.Codec, o Options) *window {
 }
 
 // operations is how many operations the next request may ask for: so many
-// that a quarter of the budget holds the answer.
+// that a sixteenth of the budget holds the answer, and several are under way.
 func (w *window) operations() uint64 {
-	fits := uint64(float64(w.budget/4) / (w.perOp + digestBytes))
+	fits := uint64(float64(w.budget/16) / (w.perOp + digestBytes))
 	return max(1, min(w.size, fits))
 }
 
