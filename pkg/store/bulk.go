@@ -74,6 +74,9 @@ type entryRef struct {
 // indexTableEntries is how many index entries a goroutine writes to a table.
 const indexTableEntries = 64 << 10
 
+// mostKeyBytes is how much memory the keys of index entries get in advance.
+const mostKeyBytes = 16 << 20
+
 // tableSyncBytes of a table are handed to the disk at a time.
 const tableSyncBytes = 2 << 20
 
@@ -110,6 +113,9 @@ func (b *bulk) index(g *Generation, key []byte, loc uint64, kind byte) {
 }
 
 func (b *bulk) addEntry(at int, kind byte) {
+	if at == 0 { // the other keys are about as long
+		b.keys = slices.Grow(b.keys, min(cap(b.entries)*len(b.keys), mostKeyBytes))
+	}
 	k := b.keys[at+1:]
 	var prefix uint64
 	if len(k) >= 8 {
