@@ -70,6 +70,9 @@ type Options struct {
 	// LoadOperations is how many operations a Load holds in memory before it
 	// writes them; fewer if they are large. 0: 262144.
 	LoadOperations int
+	// BulkOperations is from how many operations on a commit is written around the
+	// storage engine's log; 0: 16384.
+	BulkOperations int
 	// Space is asked before every write; nil: there is room for everything. A
 	// write it refuses fails with a *space.LowError and changes nothing.
 	Space *space.Guard
@@ -217,6 +220,8 @@ func openDB(dir string, o Options) (*DB, error) {
 		Damaged:    db.NoteDamage,
 		Logger:     o.Logger,
 		Fatal:      o.Fatal,
+
+		BulkOperations: o.BulkOperations,
 	})
 	if err != nil {
 		return nil, err

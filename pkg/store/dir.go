@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,9 @@ type Options struct {
 	ReadOnly   bool  // nothing is written; a missing directory is ErrNotFound
 	AnyHead    bool  // for checkers: go on where HEAD is damaged, see HeadError; needs ReadOnly
 	CacheBytes int64 // memory for pebble's cache, shared by the generations; 0: DefaultCacheBytes
+	// BulkOperations is from how many operations on a commit is written as tables,
+	// around pebble's log; 0: 16384.
+	BulkOperations int
 	// Room is asked before tables are merged, which takes a second copy of some
 	// until it is done: an error says that there is no space. nil: there is.
 	Room func(bytes uint64) error
@@ -97,6 +101,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
+	o.BulkOperations = cmp.Or(o.BulkOperations, bulkOperations)
 	d := &Dir{path: path, opts: o, stop: make(chan struct{})}
 	d.fs = vfs.OnDiskFull(o.FS, d.full)
 	if err := d.open(); err != nil {

@@ -17,7 +17,7 @@ const (
 	// A bundle is closed early when it reaches bundleBytes.
 	bundleBytes = 64 << 10
 	// bulkOperations is how many operations make a commit worth going around
-	// pebble's log and memtables.
+	// pebble's log and memtables, unless Options say otherwise.
 	bulkOperations = 16 << 10
 )
 
@@ -133,7 +133,7 @@ func (w *Writer) Append(ops mmr.Elements, expect int) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.bulk == nil && max(w.pending+ops.Len(), expect) >= bulkOperations {
+	if w.bulk == nil && max(w.pending+ops.Len(), expect) >= w.g.dir.opts.BulkOperations {
 		if w.err = w.goBulk(expect); w.err != nil {
 			return w.err
 		}
