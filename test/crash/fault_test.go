@@ -25,7 +25,7 @@ type fault struct {
 	errno   syscall.Errno
 	lasting bool // and every one after it
 	reads   bool // operations that read are counted, not those that write
-	every   bool // at all operations of small kinds, whatever else is left out
+	every   bool // at all operations around large commits, and all writes of small kinds, whatever else is left out
 }
 
 var faults = []fault{
@@ -33,7 +33,7 @@ var faults = []fault{
 	{name: "writes fail from then on", errno: syscall.EIO, lasting: true},
 	{name: "the disk is full from then on", errno: syscall.ENOSPC, lasting: true},
 	{name: "the disk is full for a moment", errno: syscall.ENOSPC},
-	{name: "a read fails once", errno: syscall.EIO, reads: true},
+	{name: "a read fails once", errno: syscall.EIO, reads: true, every: true},
 	{name: "reads fail from then on", errno: syscall.EIO, lasting: true, reads: true},
 }
 
@@ -61,7 +61,7 @@ type outcome struct {
 }
 
 func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
-	table := []string{fmt.Sprintf("%-26s %8s %8s %8s %8s %8s %8s %9s %8s", "kind of write", "writes", "reads", "runs", "error", "ended", "logged", "unnoticed", "seconds")}
+	table := []string{fmt.Sprintf("%-26s %8s %8s %8s %8s %8s %8s %8s %9s %8s", "kind of write", "writes", "reads", "in bulk", "runs", "error", "ended", "logged", "unnoticed", "seconds")}
 	for _, newKind := range kinds {
 		k := newKind(t)
 		t.Run(k.name, func(t *testing.T) {
@@ -71,28 +71,23 @@ func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
 			}
 			began := time.Now()
 			var counts [2]int
-			runs, how := 0, map[string]int{}
+			inBulk, runs, how := 0, 0, map[string]int{}
 			for i, f := range faults {
-				n, err := k.operations(f)
+				n, around, err := k.operations(f)
 				if err != nil {
 					t.Fatal(err)
 				}
-				counts[i/4] = n
-				step := 1
-				switch {
-				case k.small && f.every && !raced:
-				case everything && k.costly: // nearly all of them write the same few tables
-					step = n/50 + 1
-				case k.costly || raced:
-					step = n
-				case !everything:
-					step = n/3 + 1
+				if counts[i/4] = n; f.every {
+					inBulk += len(around)
 				}
 				var all errgroup.Group
 				all.SetLimit(2)
 				var mu sync.Mutex
-				for at := 1 + (i*7)%step; at <= n && (!failfast() || !t.Failed()); at += step {
+				for _, at := range k.places(f, i, n, around) {
 					all.Go(func() error {
+						if failfast() && t.Failed() {
+							return nil
+						}
 						ended, err := k.fails(f, at)
 						if err != nil {
 							t.Errorf("%s, operation %d of %d: %v", f.name, at, n, err)
@@ -106,10 +101,10 @@ func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
 				}
 				_ = all.Wait() // errors are those of the test
 			}
-			if counts[0] < k.syncs || counts[1] < 5 || runs < len(faults) {
-				t.Errorf("%v operations, %d runs: what is watched?", counts, runs)
+			if counts[0] < k.syncs || counts[1] < 5 || runs < len(faults) || (k.bulk > 0) != (inBulk > 0) {
+				t.Errorf("%v operations, %d in bulk, %d runs: what is watched?", counts, inBulk, runs)
 			}
-			table = append(table, fmt.Sprintf("%-26s %8d %8d %8d %8d %8d %8d %9d %8.1f", k.name, counts[0], counts[1], runs,
+			table = append(table, fmt.Sprintf("%-26s %8d %8d %8d %8d %8d %8d %8d %9d %8.1f", k.name, counts[0], counts[1], inBulk, runs,
 				how["error"], how["ended"], how["logged"], how["unnoticed"], time.Since(began).Seconds()))
 		})
 	}
@@ -148,19 +143,45 @@ func byItself(t *testing.T) string {
 	return t.Name() + ": no table"
 }
 
-// operations counts the operations of a write that could fail.
-func (k *kind) operations(f fault) (n int, err error) {
+// places are the operations, counted from 1, that fail one after the other: all n,
+// or as many as fit into a few seconds, from another one on for each fault.
+func (k *kind) places(f fault, number, n int, inBulk []int) []int {
+	step := 1
+	switch {
+	case raced:
+		step = n
+	case everything, k.small && f.every && !f.reads:
+	case k.bulk > 0 && f.every:
+		return inBulk
+	default:
+		step = n/3 + 1
+	}
+	var all []int
+	for at := 1 + (number*7)%step; at <= n; at += step {
+		all = append(all, at)
+	}
+	return all
+}
+
+// operations counts the operations of a write that could fail, and says which of
+// them happen while a large commit goes around the log.
+func (k *kind) operations(f fault) (n int, inBulk []int, err error) {
 	p, err := k.start()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
+	var around bulks
 	p.disk.Watch(func(o storetest.Op) error {
+		during := around.during(o)
 		if f.counts(o) {
-			n++
+			if n++; during {
+				inBulk = append(inBulk, n)
+			}
 		}
 		return nil
 	}, nil)
-	return n, k.run(p)
+	err = k.run(p)
+	return n, inBulk, err
 }
 
 // fails does the write while its n-th operation fails, and then restarts it on a

@@ -26,6 +26,7 @@ type kind struct {
 	batches []database.Batch
 	ledger  *ledger
 	load    int // operations a load holds in memory; 0: the default
+	bulk    int // from how many operations on a commit goes around the log; 0: the default, which is never reached
 
 	// prepare brings the disk to where the write begins, and returns the number
 	// of the state that is acknowledged then; nil: an empty disk, -1.
@@ -43,9 +44,8 @@ type kind struct {
 	// source is complete, for replicas that go on.
 	source *upstream
 
-	syncs  int  // points there have to be, or the test does not see them
-	costly bool // fewer clones where not everything is checked
-	small  bool // every operation fails once, also where not everything is checked
+	syncs int  // points there have to be, or the test does not see them
+	small bool // every operation fails once, also where not everything is checked
 
 	prepared sync.Mutex
 	disk     *storetest.Disk // of prepare, never used itself
@@ -139,7 +139,7 @@ func commits(c operation.Codec) func(testing.TB) *kind {
 
 // bulk applies batches that go around the log, between small ones.
 func bulk(t testing.TB) *kind {
-	k := &kind{name: "bulk commit", codec: anyFixed, batches: batches(anyFixed, 4, 30_000, 50, 16_500, 20), syncs: 20, costly: true}
+	k := &kind{name: "bulk commit", codec: anyFixed, batches: batches(anyFixed, 4, 2_000, 50, 600, 20, 400, 10), bulk: 300, syncs: 40}
 	k.run = func(p *process) error {
 		return opened(p, func() error { return applyFrom(p.db.Load(), k.batches, len(k.batches), 1) })
 	}
@@ -210,11 +210,11 @@ func restart(t testing.TB) *kind {
 	return writer(t, k)
 }
 
-// imports reads a file into the database.
+// imports reads a file into the database: most of it around the log.
 func imports(t testing.TB) *kind {
-	k := &kind{name: "import", codec: anyFixed, ahead: importer.Together, syncs: 10, small: true}
+	k := &kind{name: "import", codec: anyFixed, ahead: importer.Together, bulk: 200, syncs: 10, small: true}
 	var lines []byte
-	for i := range 300 {
+	for i := range 500 {
 		lines = fmt.Appendf(lines, `{"key_base64":%q,"value":"%d"}`+"\n", base64.StdEncoding.EncodeToString(make([]byte, 1+i%280)), i)
 	}
 	folder := t.TempDir()

@@ -52,7 +52,7 @@ func newProcess(k *kind, disk *storetest.Disk, acked int) *process {
 
 func (p *process) open() error {
 	db, err := database.Open(dir, database.Options{
-		Codec: p.k.codec, FS: p.disk.FS(), CreateIfMissing: !p.k.replica, CacheBytes: 1 << 20, LoadOperations: p.k.load,
+		Codec: p.k.codec, FS: p.disk.FS(), CreateIfMissing: !p.k.replica, CacheBytes: 1 << 20, LoadOperations: p.k.load, BulkOperations: p.k.bulk,
 		Logger: slog.New(slog.NewTextHandler(&p.logs, nil)),
 		Fatal:  func(err error) { p.fatal <- err },
 	})

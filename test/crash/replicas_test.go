@@ -59,7 +59,7 @@ func coldSync(t testing.TB) *kind {
 // beside what comes in.
 func coldBulkSync(t testing.TB) *kind {
 	return replica(t, &kind{
-		name: "cold sync in bulk", batches: batches(anyFixed, 7, 40_000, 15_000, 2_000, 100), load: 17_000, syncs: 30, costly: true,
+		name: "cold sync in bulk", batches: batches(anyFixed, 7, 4_000, 1_500, 300, 100), load: 500, bulk: 400, syncs: 30,
 	}, 3, straight)
 }
 
