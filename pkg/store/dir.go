@@ -129,8 +129,12 @@ func (d *Dir) open() error {
 	if err != nil {
 		return fmt.Errorf("read storage directory: %w", err)
 	}
-	// Look before locking: a foreign directory must not get a lock file.
-	if !slices.Contains(names, currentName) {
+	// Look before locking: a directory of others, or of another format, must not get a lock file.
+	if slices.Contains(names, currentName) {
+		if _, err := readCurrent(d.fs, d.path); err != nil && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+	} else {
 		if err := d.checkUnused(names); err != nil {
 			return err
 		}

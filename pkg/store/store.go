@@ -91,8 +91,9 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("directory %s holds a database of %s, not of %s", e.Dir, e.Held, e.Want)
 }
 
-// VersionError: the directory is of a format that this version does not read:
-// a newer one, or one that is too old.
+// VersionError: the directory is of a format that this version does not read: a
+// newer one, or one that is too old. What it says to do works between any formats
+// (docs/COMPATIBILITY.md).
 type VersionError struct {
 	Dir  string
 	Held int
@@ -100,9 +101,11 @@ type VersionError struct {
 
 func (e *VersionError) Error() string {
 	if e.Held > FormatVersion {
-		return fmt.Sprintf("directory %s has disk format %d, this version reads up to %d: use a newer proofsync", e.Dir, e.Held, FormatVersion)
+		return fmt.Sprintf("directory %s has disk format %d, this proofsync reads up to %d: use a newer one, or go back to a backup of before: proofsync restore BACKUP NEWDIR",
+			e.Dir, e.Held, FormatVersion)
 	}
-	return fmt.Sprintf("directory %s has disk format %d, this version reads %d and newer: open it once with an older proofsync that still reads it", e.Dir, e.Held, OldestFormatVersion)
+	return fmt.Sprintf("directory %s has disk format %d, this proofsync reads %d and newer: serve it with an older one and sync from that: client --storage-dir NEWDIR --server HOST:PORT",
+		e.Dir, e.Held, OldestFormatVersion)
 }
 
 // EpochError: an epoch was asked for that is older than the directory's.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -449,6 +450,9 @@ func TestDirectoryErrorsNameTheirKind(t *testing.T) {
 	if _, err := OpenDir("pebble", Options{Identity: fixedIdentity, FS: fs, Create: true}); !errors.Is(err, ErrForeign) {
 		t.Errorf("another program's CURRENT: %v", err)
 	}
+	if names, _ := fs.List("pebble"); len(names) != 1 {
+		t.Errorf("another program's directory was touched: %v", names)
+	}
 	put("newer/CURRENT", "proofsync 2\nshape unknown\n")
 	var ve *VersionError
 	if _, err := OpenDir("newer", Options{Identity: fixedIdentity, FS: fs}); !errors.As(err, &ve) || ve.Held != 2 {
@@ -472,14 +476,17 @@ func TestDirectoryErrorsNameTheirKind(t *testing.T) {
 		t.Errorf("identity %q %v", name, err)
 	}
 	for name, tc := range map[string]struct{ held, want string }{
-		"newer":   {"proofsync 2\nsomething else\n", "disk format 2, this version reads up to 1: use a newer proofsync"},
-		"ancient": {"proofsync 0\nsomething else\n", "disk format 0, this version reads 1 and newer: open it once with an older proofsync"},
+		"newer":   {"proofsync 2\nsomething else\n", "directory newer has disk format 2, this proofsync reads up to 1: use a newer one, or go back to a backup of before: proofsync restore BACKUP NEWDIR"},
+		"ancient": {"proofsync 0\nsomething else\n", "directory ancient has disk format 0, this proofsync reads 1 and newer: serve it with an older one and sync from that: client --storage-dir NEWDIR --server HOST:PORT"},
 	} {
 		put(name+"/CURRENT", tc.held)
 		for _, readOnly := range []bool{true, false} {
 			_, err := OpenDir(name, Options{Identity: fixedIdentity, FS: fs, ReadOnly: readOnly, Create: !readOnly})
-			if !errors.As(err, &ve) || !strings.Contains(err.Error(), tc.want) {
+			if !errors.As(err, &ve) || err.Error() != tc.want {
 				t.Errorf("%s: %v", name, err)
+			}
+			if names, _ := fs.List(name); !slices.Equal(names, []string{"CURRENT"}) {
+				t.Errorf("%s was touched: %v", name, names)
 			}
 		}
 	}
