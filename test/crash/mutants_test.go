@@ -36,7 +36,7 @@ const (
 // storage engine's log fails and the process has ended.
 var mutants = []mutant{
 	{"CURRENT is not synced", "../../internal/durable/durable.go", "err = f.Sync()", "err = nil", powerCuts + "creation"},
-	{"CURRENT's name is not synced", "../../internal/durable/durable.go", "return SyncDir(fsys, fsys.PathDir(path))", "return nil", powerCuts + "switch"},
+	{"CURRENT's name is not synced", "../../internal/durable/durable.go", "return SyncDir(fsys, fsys.PathDir(path))", "return nil", powerCuts + "creation"},
 	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "syncDir(fs, p)", powerCuts + "creation"},
 	{"small commits are not synced", "writer.go", "w.batch.Commit(pebble.Sync)", "w.batch.Commit(pebble.NoSync)", powerCuts + "commit_any"},
 	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts + "commit_any"},
