@@ -30,10 +30,10 @@ type fault struct {
 
 var faults = []fault{
 	{name: "a write fails once", errno: syscall.EIO, every: true},
+	{name: "a read fails once", errno: syscall.EIO, reads: true, every: true},
 	{name: "writes fail from then on", errno: syscall.EIO, lasting: true},
 	{name: "the disk is full from then on", errno: syscall.ENOSPC, lasting: true},
 	{name: "the disk is full for a moment", errno: syscall.ENOSPC},
-	{name: "a read fails once", errno: syscall.EIO, reads: true, every: true},
 	{name: "reads fail from then on", errno: syscall.EIO, lasting: true, reads: true},
 }
 
@@ -70,14 +70,19 @@ func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
 				return
 			}
 			began := time.Now()
-			var counts [2]int
-			inBulk, runs, how := 0, 0, map[string]int{}
+			var writes, reads, inBulk, runs int
+			how := map[string]int{}
 			for i, f := range faults {
 				n, around, err := k.operations(f)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if counts[i/4] = n; f.every {
+				if f.reads {
+					reads = n
+				} else {
+					writes = n
+				}
+				if f.every {
 					inBulk += len(around)
 				}
 				var all errgroup.Group
@@ -101,10 +106,10 @@ func TestAFailingDiskIsReportedAndNothingIsLost(t *testing.T) {
 				}
 				_ = all.Wait() // errors are those of the test
 			}
-			if counts[0] < k.syncs || counts[1] < 5 || runs < len(faults) || (k.bulk > 0) != (inBulk > 0) {
-				t.Errorf("%v operations, %d in bulk, %d runs: what is watched?", counts, inBulk, runs)
+			if writes < k.syncs || reads < 5 || runs < len(faults) || (k.bulk > 0) != (inBulk > 0) {
+				t.Errorf("%d writes, %d reads, %d of them in bulk, %d runs: what is watched?", writes, reads, inBulk, runs)
 			}
-			table = append(table, fmt.Sprintf("%-26s %8d %8d %8d %8d %8d %8d %8d %9d %8.1f", k.name, counts[0], counts[1], inBulk, runs,
+			table = append(table, fmt.Sprintf("%-26s %8d %8d %8d %8d %8d %8d %8d %9d %8.1f", k.name, writes, reads, inBulk, runs,
 				how["error"], how["ended"], how["logged"], how["unnoticed"], time.Since(began).Seconds()))
 		})
 	}
@@ -237,9 +242,11 @@ func (k *kind) fails(f fault, n int) (ended string, err error) {
 	return ended, nil
 }
 
-// ofEngine says whether a file is the storage engine's. It looks at the sizes of
-// some by their bare names.
-func ofEngine(name string) bool { return path.Base(name) == name || strings.Contains(name, "/gen-") }
+// ofEngine says whether a file is the storage engine's, which the tables of a large
+// commit become when it has taken them in. It looks at the sizes of some by their bare names.
+func ofEngine(name string) bool {
+	return path.Base(name) == name || strings.Contains(name, "/gen-") && !strings.Contains(name, ".load/")
+}
 
 // endure does the write while its n-th operation fails. An error says that the
 // process did not end.
