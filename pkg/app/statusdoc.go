@@ -103,7 +103,7 @@ func (r *report) client(s syncer.Status, sources []source.SourceState, trust *do
 	}
 	d.Sync = &document.Sync{
 		Phase: string(s.Phase), Iteration: s.Iteration, Stored: s.Stored, Progress: progress(s), Rate: s.Rate,
-		Failures: s.Failures, Stalled: s.Stalled,
+		Failures: s.Failures, Stalled: s.Stalled, Following: s.Following,
 	}
 	if s.ETA > 0 {
 		eta := s.ETA.Seconds()

@@ -41,6 +41,9 @@ func TestAClientFollowsSignedCheckpointsAndRemembersThem(t *testing.T) {
 	if x := s.Trust; x == nil || x.Source != document.TrustCheckpoint || x.Origin != "example.org/orders" || x.Quorum != 1 || len(x.Signers) != 1 || x.Stale || *x.AgeSeconds > 60 {
 		t.Errorf("trust %+v", x)
 	}
+	if s.Sync == nil || !s.Sync.Following || len(s.Sources) != 1 || !s.Sources[0].Following {
+		t.Errorf("does not say that targets are pushed: sync %+v, sources %+v", s.Sync, s.Sources)
+	}
 	trust := checkpoint.Trust{Origin: "example.org/orders", Quorum: 1, MaxAge: time.Hour}
 	k, err := checkpoint.ParseKey(public)
 	if err != nil {
