@@ -97,12 +97,28 @@ func TestClientsAndServersThatDoNotFitSayWhatToChange(t *testing.T) {
 		},
 		"a server of another name": {
 			func(p *pki) []string { return p.flags("server") }, func(p *pki) []string { return p.flags("client", "--tls-server-name", "db.example") },
-			"wanted to match db.example",
+			"(the server's certificate is for other names: correct --server, or choose the name with --tls-server-name)",
+			"reason=refused_by_peer",
+		},
+		"a server of another CA": {
+			func(p *pki) []string { return p.flags("server") }, func(p *pki) []string {
+				p.put("other.pem", newPKI(t).ca.CertPEM())
+				return []string{"--tls-ca-file", filepath.Join(p.dir, "other.pem")}
+			},
+			"(the CA of the server's certificate is not in our --tls-ca-file)",
+			"reason=refused_by_peer",
+		},
+		"a server whose certificate has expired": {
+			func(p *pki) []string {
+				p.issue("server", certs.Leaf{Hosts: []string{"127.0.0.1"}, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(-time.Second)})
+				return p.flags("server")
+			}, func(p *pki) []string { return p.flags("client")[4:] },
+			"(the server's certificate has to be renewed, or a clock is wrong)",
 			"reason=refused_by_peer",
 		},
 		"a server that is not on the list": {
 			func(p *pki) []string { return p.flags("server") }, func(p *pki) []string { return p.flags("client", "--tls-allow", "spiffe://test/other") },
-			`spiffe://test/server\" is not on the allow list`,
+			`spiffe://test/server\" is not on the allow list (--tls-allow)`,
 			"reason=refused_by_peer",
 		},
 	} {

@@ -59,7 +59,7 @@ func (e *NotAllowedError) Error() string {
 	if len(e.Identities) == 0 {
 		return "certificate has no SPIFFE URI and no DNS name, which an allow list is about"
 	}
-	return fmt.Sprintf("%.400q is not on the allow list", strings.Join(e.Identities, " "))
+	return fmt.Sprintf("%.400q is not on the allow list (--tls-allow)", strings.Join(e.Identities, " "))
 }
 
 // A reason is why a handshake failed. It is a log field and a metric label.

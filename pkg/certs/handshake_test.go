@@ -66,7 +66,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 			w.server.CertFile, w.server.KeyFile = w.issue(w.ca, "server", Leaf{Hosts: []string{loopback}, Client: true})
 		}, "incompatible key usage", refusedByPeer, badCertificate},
 		"a server that is not on the list": {func(w *world) { w.client.AllowServers = []Pattern{"spiffe://test/other"} },
-			`"spiffe://test/server db.example" is not on the allow list`, refusedByPeer, notAllowed},
+			`"spiffe://test/server db.example" is not on the allow list (--tls-allow)`, refusedByPeer, notAllowed},
 		"a client without a certificate": {func(w *world) { w.client.CertFile, w.client.KeyFile = "", "" }, "certificate required", noCertificate, numReasons},
 		"a client of another CA": {func(w *world) {
 			w.client.CertFile, w.client.KeyFile = w.issue(wrong, "client", Leaf{SPIFFE: "spiffe://test/client"})

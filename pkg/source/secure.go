@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -48,8 +49,13 @@ var alerts = map[tls.AlertError]string{
 
 // explain adds what to do to an error of TLS. Others are returned as they are.
 func explain(err error) error {
-	var record tls.RecordHeaderError
-	var remote *net.OpError
+	var (
+		record  tls.RecordHeaderError
+		remote  *net.OpError
+		ca      x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
 	hint := ""
 	switch {
 	case errors.As(err, &record):
@@ -61,6 +67,12 @@ func explain(err error) error {
 				hint = what
 			}
 		}
+	case errors.As(err, &ca):
+		hint = "the CA of the server's certificate is not in our --tls-ca-file"
+	case errors.As(err, &name):
+		hint = "the server's certificate is for other names: correct --server, or choose the name with --tls-server-name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // or not valid yet
+		hint = "the server's certificate has to be renewed, or a clock is wrong"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		hint = "no TLS handshake in time: does the server speak TLS?"
 	}
