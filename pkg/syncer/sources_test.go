@@ -97,9 +97,14 @@ func TestSlowSourceDoesNotHoldUpAFastOne(t *testing.T) {
 		}
 		return d
 	}
-	alone, both := took(fast), took(fast/10, fast)
-	t.Logf("alone %s, with one of a tenth of the speed %s: %.2f", alone, both, both.Seconds()/alone.Seconds())
-	if both > alone*3/2 {
-		t.Errorf("a sync from the fast source took %s, with a slow one beside it %s", alone, both)
+	// A machine that is busy with other things may disturb a few comparisons, but not
+	// all of them.
+	for range 6 {
+		alone, both := took(fast), took(fast/10, fast)
+		t.Logf("alone %s, with one of a tenth of the speed %s: %.2f", alone, both, both.Seconds()/alone.Seconds())
+		if both <= alone*3/2 {
+			return
+		}
 	}
+	t.Error("a slow source beside the fast one makes every sync half as long again")
 }
