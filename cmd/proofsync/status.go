@@ -108,6 +108,8 @@ func statusRows(s *document.Status, p paint, now time.Time) [][2]string {
 			lag = "none"
 		}
 		add("lag", "%s", lag)
+	} else if s.Target != nil {
+		add("lag", "%s", p.wait("unknown"))
 	}
 	if y := s.Sync; y != nil {
 		add("sync", "%s", syncOf(y, p))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,11 @@ func TestStatusInWords(t *testing.T) {
 	}
 	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
 		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+	// A target that is old says nothing of the present.
+	s.Lag = nil
+	if rows := statusRows(s, paint{}, now); !slices.Contains(rows, [2]string{"lag", "unknown"}) {
+		t.Errorf("got %q", rows)
 	}
 	for state, colour := range map[string]string{
 		document.StateServing: "\x1b[32m", document.StateForked: "\x1b[31m", document.StateBehind: "\x1b[33m", "novel": "\x1b[33m",

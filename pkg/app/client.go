@@ -42,7 +42,7 @@ func clientOptions(cfg *config.Client, log *slog.Logger) fx.Option {
 		fx.Invoke(func(lc fx.Lifecycle, sec *security, p *webPort, st *storage, state *status, reg prometheus.Registerer, e exits) {
 			f := &following{cfg: cfg, security: sec, storage: st, status: state, reg: reg, exits: e}
 			lc.Append(fx.Hook{OnStart: f.start, OnStop: f.stop})
-			r := &report{role: document.RoleClient, cfg: &cfg.Common, status: state, storage: st, started: time.Now()}
+			r := &report{role: document.RoleClient, cfg: &cfg.Common, status: state, storage: st, started: time.Now(), oldest: oldestTarget(cfg)}
 			lc.Append((&web{
 				cfg: &cfg.HTTP, security: sec, port: p, storage: st, reg: reg, exits: e, more: f.offer,
 				status: func() document.Status { return r.client(f.sync.Status(), f.pool.States(), f.trust()) },
@@ -150,9 +150,14 @@ func (f *following) readable() error {
 	return nil
 }
 
+// oldestTarget is how old a healthy loop lets the newest target become.
+func oldestTarget(cfg *config.Client) time.Duration {
+	return cfg.SyncInterval.D() + cfg.TargetInterval.D() + 2*cfg.RequestTimeout.D()
+}
+
 // watchLag measures the lag.
 func (f *following) watchLag(ctx context.Context, gate *telemetry.LagGate) {
-	oldest := f.cfg.SyncInterval.D() + f.cfg.TargetInterval.D() + 2*f.cfg.RequestTimeout.D()
+	oldest := oldestTarget(f.cfg)
 	tick := time.NewTicker(lagInterval)
 	defer tick.Stop()
 	for {

@@ -19,6 +19,7 @@ type report struct {
 	status  *status
 	storage *storage
 	started time.Time
+	oldest  time.Duration // of a client: a target older than this says nothing of the present
 }
 
 // base is what server and client have in common. State and message are those
@@ -120,7 +121,9 @@ func (r *report) client(s syncer.Status, sources []source.SourceState, trust *do
 		return d
 	}
 	d.Target = &document.Target{Root: s.Target.Root.String(), Start: s.Target.Start, End: s.Target.End, Time: s.TargetTime.UTC()}
-	if s.Obstacle() == nil {
+	// That a replica holds all of an old target does not make it in step; what it
+	// lacks of one, it lacks.
+	if s.Obstacle() == nil && (s.Lag() > 0 || lagKnown(s, r.oldest)) {
 		d.Lag = &document.Lag{Operations: s.Lag()}
 		if s.Lag() > 0 {
 			since := s.LastSync

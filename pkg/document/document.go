@@ -76,7 +76,7 @@ type Status struct {
 
 	// Of clients only.
 	Target  *Target  `json:"target,omitempty"` // newest one a source named
-	Lag     *Lag     `json:"lag,omitempty"`    // absent while unknown
+	Lag     *Lag     `json:"lag,omitempty"`    // absent while unknown: nothing, or nothing lately, was heard of the target
 	Sync    *Sync    `json:"sync,omitempty"`
 	Sources []Source `json:"sources,omitempty"`
 	Trust   *Trust   `json:"trust,omitempty"`
