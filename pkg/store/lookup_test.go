@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"math"
 	"sync"
 	"testing"
 
@@ -33,6 +34,19 @@ func blocks(g *Generation) int64 {
 	return m.Hits + m.Misses
 }
 
+// blocksOf is how many blocks do asks for. The storage engine reads some on its
+// own account as well, for a while after it was opened: the least counts.
+func blocksOf(g *Generation, prepare, do func()) int64 {
+	least := int64(math.MaxInt64)
+	for range 5 {
+		prepare()
+		before := blocks(g)
+		do()
+		least = min(least, blocks(g)-before)
+	}
+	return least
+}
+
 // Seeking from one place to a later one, the storage engine may read blocks in
 // between to no purpose, which is several times dearer than the look-up.
 func TestALookUpAheadReadsTheBlocksItNeedsAndNoOthers(t *testing.T) {
@@ -50,24 +64,26 @@ func TestALookUpAheadReadsTheBlocksItNeedsAndNoOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	one(0)
-	looks, before := int64(0), blocks(g)
-	for slot := uint64(7); slot < slots; slot += 7 {
-		one(slot)
-		looks++
-	}
+	looks := int64(0)
+	n := blocksOf(g, func() { one(0); looks = 0 }, func() {
+		for slot := uint64(7); slot < slots; slot += 7 {
+			one(slot)
+			looks++
+		}
+	})
 	// A bundle and a tile have blocks of their own, or a few of them share one.
-	if n := blocks(g) - before; n > 2*looks {
+	if n > 2*looks {
 		t.Errorf("%d bundles and tiles took %d blocks, two for each pair expected", looks, n)
 	}
-	before = blocks(g)
-	for loc := uint64((slots - 1) * SlotOperations); loc < slots*SlotOperations; loc++ {
-		op, err := r.Operation(nil, loc)
-		if err != nil || !bytes.Equal(op, testOp(fixedIdentity, loc)) {
-			t.Fatalf("operation at %d: %x %v", loc, op, err)
+	n = blocksOf(g, func() { one(0) }, func() {
+		for loc := uint64((slots - 1) * SlotOperations); loc < slots*SlotOperations; loc++ {
+			op, err := r.Operation(nil, loc)
+			if err != nil || !bytes.Equal(op, testOp(fixedIdentity, loc)) {
+				t.Fatalf("operation at %d: %x %v", loc, op, err)
+			}
 		}
-	}
-	if n := blocks(g) - before; n > 1 {
+	})
+	if n > 1 {
 		t.Errorf("%d blocks for the operations of one bundle", n)
 	}
 }
