@@ -37,11 +37,11 @@ The roots of one size are compared as they are. Of two sizes, the notes alone do
 not say whether the later log begins with the earlier one: with --server, the sync
 port of a server or replica that has both, that is proven, whoever it is.
 
-Exit codes: 0 they are of one history, or may be (which of the two is printed), 1
-one of them is not good, or nothing could be proven, 2 for mistakes in arguments, 3
-they contradict each other: whoever has the two files can prove that the key has
-signed two histories. A higher epoch may contradict a lower one: that is exit
-code 0, and says so.`,
+Exit codes: 0 they are of one history, 1 one of them is not good, or nothing could
+be proven, as of two sizes without --server, 2 for mistakes in arguments, 3 they
+contradict each other: whoever has the two files can prove that the key has signed
+two histories. A higher epoch may contradict a lower one: that is exit code 0, and
+says so.`,
 		Example: `  proofsync checkpoint compare --trusted-key "$(cat writer.pub)" accepted.note http://other:8081
   proofsync checkpoint compare --trusted-key "$(cat writer.pub)" --server 10.0.0.7:8080 yesterday.note today.note`,
 		Args: exactly("NOTE", "OTHER"),
@@ -121,7 +121,8 @@ func (c *comparing) judge(cmd *cobra.Command, v *compared, a, b checkpoint.Check
 	case a.Target.End == b.Target.End && a.Target.Root == b.Target.Root:
 		return say("same", "size %d, root %s", a.Target.End, a.Target.Root)
 	case a.Target.End != b.Target.End && len(c.servers) == 0:
-		return say("may_extend", "from size %d to %d; --server would prove it", a.Target.End, b.Target.End)
+		_ = say("may_extend", "nothing is proven of sizes %d and %d: --server HOST:PORT, of any server or replica that has both, would prove it", a.Target.End, b.Target.End)
+		return errors.New(v.Says) // not 0: scripts would take it for "one history"
 	}
 	err := c.prove(cmd, a, b)
 	if diverged, ok := errors.AsType[*witness.DivergedError](err); ok {
