@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/bits"
+	"slices"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 	"github.com/proofsync/proofsync/pkg/operation"
@@ -30,6 +31,19 @@ func AppendFrame(dst []byte, m Message) ([]byte, error) {
 	}
 	copy(dst[start:], p)
 	return dst, nil
+}
+
+// AppendOperationsFrame appends the frame of the message that AppendOperationsReply
+// makes of the same parts. A message of more than MaxFrame bytes is a *FrameError, and
+// dst is returned as it was.
+func AppendOperationsFrame(dst []byte, id uint64, p mmr.Proof, count int, ops []byte, pins []mmr.Digest, hasPins bool) ([]byte, error) {
+	n := operationsReplySize(p, count, ops, pins, hasPins)
+	if n > MaxFrame {
+		return dst, &FrameError{Length: uint64(n), Max: MaxFrame}
+	}
+	dst = slices.Grow(dst, maxPrefix+n)
+	dst = operation.AppendUvarint(dst, uint64(n))
+	return AppendOperationsReply(dst, id, p, count, ops, pins, hasPins), nil
 }
 
 // maxPrefix is the length in bytes of the longest length prefix of a frame

@@ -8,6 +8,10 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"pgregory.net/rapid"
+
+	"github.com/proofsync/proofsync/pkg/mmr"
+	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/wire"
 )
 
@@ -126,5 +130,30 @@ func TestAppendFrameRefusesWhatNobodyReads(t *testing.T) {
 	dst, err := wire.AppendFrame([]byte("kept"), &wire.Error{Text: string(text)})
 	if !errors.Is(err, wire.ErrFrameTooLarge) || string(dst) != "kept" {
 		t.Errorf("%d bytes, %v", len(dst), err)
+	}
+}
+
+func TestAppendOperationsFrameIsTheFrameOfTheReply(t *testing.T) {
+	c := codecs["any/fixed"]
+	rapid.Check(t, func(t *rapid.T) {
+		count := rapid.SampledFrom([]int{1, 2, 127, 128, 250, 9000}).Draw(t, "operations")
+		p := mmr.Proof{
+			Leaves:        rapid.Uint64().Draw(t, "leaves"),
+			InactivePeaks: rapid.Uint64Range(0, 200).Draw(t, "inactive peaks"),
+			Digests:       make([]mmr.Digest, rapid.SampledFrom([]int{0, 1, 20, 127, 128}).Draw(t, "digests")),
+		}
+		pins := make([]mmr.Digest, rapid.SampledFrom([]int{0, 1, 62}).Draw(t, "pins"))
+		hasPins, ops := rapid.Bool().Draw(t, "has pins"), bytes.Repeat([]byte{7}, count*c.Size())
+		message := wire.AppendOperationsReply(nil, 5, p, count, ops, pins, hasPins)
+		want := append(operation.AppendUvarint([]byte("before"), uint64(len(message))), message...)
+		got, err := wire.AppendOperationsFrame([]byte("before"), 5, p, count, ops, pins, hasPins)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes, %v; want %d", len(got), err, len(want))
+		}
+	})
+	before := []byte("before")
+	got, err := wire.AppendOperationsFrame(before, 5, mmr.Proof{}, 1, make([]byte, wire.MaxFrame), nil, false)
+	if !errors.Is(err, wire.ErrFrameTooLarge) || !bytes.Equal(got, before) {
+		t.Errorf("a frame that nobody reads: %d bytes, %v", len(got), err)
 	}
 }
