@@ -116,6 +116,8 @@ func proves(t testing.TB, db *DB, sizes map[uint64]mmr.Digest, rng *rand.Rand) {
 		t.Fatal(err)
 	}
 	defer v.Close()
+	r := v.Ranges() // which remembers some of what it has read
+	defer r.Close()
 	for size, root := range sizes {
 		if size <= v.Start() || size > v.Size() {
 			continue
@@ -123,18 +125,23 @@ func proves(t testing.TB, db *DB, sizes map[uint64]mmr.Digest, rng *rand.Rand) {
 		if got, err := v.RootAt(size); err != nil || got != root {
 			t.Fatalf("root at %d: %s %v, want %s", size, got, err, root)
 		}
+		if size == v.Size() { // nor is a size remembered that never was
+			if _, err := r.Prove(0, v.Start(), v.Size()); !errors.Is(err, ErrPruned) {
+				t.Fatalf("prove at size 0: %v", err)
+			}
+		}
 		for range 4 {
 			start := v.Start() + rng.Uint64N(size-v.Start())
 			end := start + 1 + rng.Uint64N(size-start)
-			p, err := v.Prove(size, start, end)
+			p, err := r.Prove(size, start, end)
 			if err != nil {
 				t.Fatalf("prove [%d, %d) at %d: %v", start, end, size, err)
 			}
-			pins, err := v.Pins(start)
+			pins, err := r.Pins(start)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ops, n, err := v.AppendOperations(nil, start, end, 1<<30)
+			ops, n, err := r.AppendOperations(nil, start, end, 1<<30)
 			if err != nil || n != int(end-start) {
 				t.Fatalf("%d operations: %v", n, err)
 			}

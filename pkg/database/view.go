@@ -193,28 +193,9 @@ var errStop = errors.New("stop")
 // AppendOperations appends the encoded operations [start, start+n) to dst,
 // one after the other: as many of [start, end) as fit in maxBytes, at least one.
 func (v *View) AppendOperations(dst []byte, start, end uint64, maxBytes int) (out []byte, n int, err error) {
-	if err := v.checkRange(start, end); err != nil {
-		return dst, 0, err
-	}
-	room := maxBytes
-	err = v.bundles(start, end, func(b *store.Bundle, i, j int) error {
-		if run := b.Bytes(i, j); len(run) <= room {
-			dst, n, room = append(dst, run...), n+j-i, room-len(run)
-			return nil
-		}
-		for ; i < j; i++ {
-			op := b.At(i)
-			if len(op) > room && n > 0 {
-				return errStop
-			}
-			dst, n, room = append(dst, op...), n+1, room-len(op)
-		}
-		return nil
-	})
-	if errors.Is(err, errStop) {
-		err = nil
-	}
-	return dst, n, err
+	r := v.Ranges()
+	defer r.Close()
+	return r.AppendOperations(dst, start, end, maxBytes)
 }
 
 // Operations calls fn with each encoded operation of [start, end), in order,
@@ -239,13 +220,19 @@ func (v *View) Operations(start, end uint64, fn func(loc uint64, op []byte) bool
 
 // commitAt returns the commit that ends the log at size.
 func (v *View) commitAt(size uint64) (operation.Operation, error) {
+	r := v.gen.Reader()
+	defer r.Release()
+	return v.commitBy(r, size)
+}
+
+func (v *View) commitBy(r *store.Reader, size uint64) (operation.Operation, error) {
 	switch {
 	case size > v.state.Size:
 		return operation.Operation{}, fmt.Errorf("%w: %d, size is %d", ErrBeyond, size, v.state.Size)
 	case size <= v.state.Start:
 		return operation.Operation{}, fmt.Errorf("%w: size %d, retained from %d", ErrPruned, size, v.state.Start)
 	}
-	op, err := v.operationAt(size - 1)
+	op, err := v.operationBy(r, size-1)
 	if err == nil && op.Kind != operation.Commit {
 		err = fmt.Errorf("%w: %d", ErrNotBoundary, size)
 	}
@@ -255,33 +242,17 @@ func (v *View) commitAt(size uint64) (operation.Operation, error) {
 // InactivePeaks is the number of inactive peaks at a retained commit
 // boundary. Errors: ErrNotBoundary, ErrPruned, ErrBeyond.
 func (v *View) InactivePeaks(size uint64) (uint64, error) {
-	floor := v.state.Floor
-	if size != v.state.Size {
-		op, err := v.commitAt(size)
-		if err != nil {
-			return 0, err
-		}
-		floor = op.Floor
-	}
-	return mmr.InactivePeaks(size, floor), nil
+	r := v.Ranges()
+	defer r.Close()
+	return r.inactivePeaks(size)
 }
 
 // Prove proves the operations [start, end) against the log of size
 // operations, which must be a retained commit boundary.
 func (v *View) Prove(size, start, end uint64) (mmr.Proof, error) {
-	inactive, err := v.InactivePeaks(size)
-	if err != nil {
-		return mmr.Proof{}, err
-	}
-	if start < v.state.Start {
-		return mmr.Proof{}, fmt.Errorf("%w: location %d, retained from %d", ErrPruned, start, v.state.Start)
-	}
-	n := nodes{v: v, r: v.gen.Reader()}
-	defer n.r.Release()
-	if p := v.newestProver(); p != nil && size == v.state.Size {
-		return p.Prove(start, end, n.digest)
-	}
-	return mmr.Prove(size, inactive, start, end, n.digest)
+	r := v.Ranges()
+	defer r.Close()
+	return r.Prove(size, start, end)
 }
 
 // newestProver proves against Size, where most proofs are about. It is nil if the
@@ -299,19 +270,9 @@ func (sh *shared) newestProver() *mmr.Prover {
 // Pins are the pinned nodes of a retained location: the peaks of the tree
 // with loc leaves, oldest first.
 func (v *View) Pins(loc uint64) ([]mmr.Digest, error) {
-	if err := v.checkRange(loc, loc); err != nil {
-		return nil, err
-	}
-	peaks, n := mmr.Peaks(loc), nodes{v: v, r: v.gen.Reader()}
-	defer n.r.Release()
-	pins := make([]mmr.Digest, len(peaks))
-	for i, p := range peaks {
-		var err error
-		if pins[i], err = n.digest(p); err != nil {
-			return nil, err
-		}
-	}
-	return pins, nil
+	r := v.Ranges()
+	defer r.Close()
+	return r.Pins(loc)
 }
 
 // RootAt is the root at a retained commit boundary. Errors as of InactivePeaks.

@@ -28,13 +28,14 @@ func NewProver(leaves, inactive uint64, peaks []Digest) (*Prover, error) {
 }
 
 // Prove builds the proof of the operations [start, end), as the function Prove does.
-func (p *Prover) Prove(start, end uint64, node func(Node) (Digest, error)) (Proof, error) {
+// Its digests lie in the memory of buf if that is large enough; nil is.
+func (p *Prover) Prove(buf []Digest, start, end uint64, node func(Node) (Digest, error)) (Proof, error) {
 	var room layoutRoom
 	l, err := newLayout(&room, p.leaves, p.inactive, start, end)
 	if err != nil {
 		return Proof{}, err
 	}
-	digests := make([]Digest, 0, l.size())
+	digests := slices.Grow(buf[:0], l.size())
 	if n := len(l.folded); n > 0 {
 		digests = append(digests, p.left[n-1])
 	}
