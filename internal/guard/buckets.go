@@ -50,6 +50,31 @@ func (b *Buckets) Take(now time.Time, tokens []float64) (short int, wait time.Du
 	return 0, 0
 }
 
+// TakeAll takes tokens[i] from the bucket i if each of them holds as many, and tells
+// whether it did; otherwise it takes nothing. What is more than a bucket ever holds is
+// only to be had from Take.
+func (b *Buckets) TakeAll(now time.Time, tokens []float64) bool {
+	if !b.concerned(tokens) {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, n := range tokens {
+		if n == 0 || !b.Limited(i) {
+			continue
+		}
+		if b.all[i].fill(now); b.all[i].tokens < n {
+			return false
+		}
+	}
+	for i, n := range tokens {
+		if b.Limited(i) {
+			b.all[i].tokens -= n
+		}
+	}
+	return true
+}
+
 // concerned tells whether there is anything to be taken from a bucket with a limit.
 func (b *Buckets) concerned(tokens []float64) bool {
 	for i, n := range tokens {

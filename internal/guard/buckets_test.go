@@ -57,3 +57,24 @@ func TestBucketsTakeBackAndTellWhatIsUsed(t *testing.T) {
 		}
 	})
 }
+
+func TestAllIsTakenOrNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBuckets(10, 0, 100)
+		take := func(want bool, tokens ...float64) {
+			t.Helper()
+			if got := b.TakeAll(time.Now(), tokens); got != want {
+				t.Errorf("%v taken: %v", tokens, got)
+			}
+		}
+		take(true, 6, 1e9, 50)
+		take(false, 5, 0, 1)
+		take(false, 1, 0, 51)
+		take(true, 4, 1e9, 50) // the two before took nothing
+		take(true, 0, 1e9, 0)
+		take(false, 1, 0, 0)
+		time.Sleep(time.Second)
+		take(false, 11, 0, 0)
+		take(true, 10, 0, 100)
+	})
+}

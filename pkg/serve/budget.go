@@ -65,12 +65,27 @@ func counted(held int64) int64 { return max(held-guaranteed, 0) }
 // cost is what n more bytes of an account take from the total.
 func cost(a *account, n int64) int64 { return counted(a.held+n) - counted(a.held) }
 
+// tryAcquire lets a hold n more bytes if it need not wait for them.
+func (b *budget) tryAcquire(a *account, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tryAdd(a, n)
+}
+
+func (b *budget) tryAdd(a *account, n int64) bool {
+	c := cost(a, n)
+	ok := c == 0 || len(b.waiting) == 0 && b.fair(a, n) && b.used+c <= b.total
+	if ok {
+		b.add(a, n)
+	}
+	return ok
+}
+
 // acquire waits until a may hold n more bytes, at most the total. It fails
 // only when ctx ends, with its cause. An account waits for one request at a time.
 func (b *budget) acquire(ctx context.Context, a *account, n int64) error {
 	b.mu.Lock()
-	if c := cost(a, n); c == 0 || len(b.waiting) == 0 && b.fair(a, n) && b.used+c <= b.total {
-		b.add(a, n)
+	if b.tryAdd(a, n) {
 		b.mu.Unlock()
 		return nil
 	}

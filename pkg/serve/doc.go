@@ -7,10 +7,13 @@
 // operations and the proofs, package wire has the bytes. It does not fetch,
 // verify or write anything.
 //
-//	conn -> reader: frame, decode, admit -> turns -> worker: view, operations, proof -> reply queue -> writer -> conn
+//	conn -> reader: frames, decode, admit -> turns -> worker: view, operations, proofs -> reply queue -> writer -> conn
 //	                          |                                                              |
 //	                          +-- budgets: requests and bytes, per connection and in total ---+ (given back once written)
 //	                          +-- limits: requests, target requests and bytes a second, per client and of all
+//
+// Small requests that have come together stay together: admitted at once if nothing is
+// in the way, answered by one worker from one view, and written in one piece.
 //
 // A session reads only what it may admit. When a budget is used up its reader
 // stops, the peer's TCP window fills and the peer waits; nothing that was read

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -73,6 +74,13 @@ func (r *frameReader) next() ([]byte, error) {
 	}
 	_, err = r.br.Discard(n) // the bytes stay where they are until the next fill
 	return payload, err
+}
+
+// whole tells whether a whole frame lies in the read buffer: next will not wait.
+func (r *frameReader) whole() bool {
+	b, _ := r.br.Peek(r.br.Buffered()) // which is there
+	n, head := binary.Uvarint(b)
+	return head > 0 && n <= uint64(len(b)-head)
 }
 
 // Read fills the read buffer; only bufio calls it, when the buffer has run

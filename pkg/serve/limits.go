@@ -107,15 +107,39 @@ func (c *session) identify() {
 	c.srv.opts.Metrics.clients.Set(float64(c.srv.parties.Len()))
 }
 
-// toll is what a request takes from the buckets.
+// toll is what requests take from the buckets.
 type toll [numLimits]float64
 
-func tollOf(k kind, bytes int64) toll {
-	t := toll{limitRequests: 1, limitBytes: float64(bytes)}
-	if k != getOperations {
+func tollOf(b batch) toll {
+	t := toll{limitRequests: float64(len(b)), limitBytes: float64(b.reserved())}
+	if b[0].kind != getOperations { // then it is the only one
 		t[limitTargets] = 1
 	}
 	return t
+}
+
+// tryPass takes a toll if all of it is there and nobody waits for it, else nothing.
+func (c *session) tryPass(t toll, now time.Time) bool {
+	s := c.srv
+	if !s.limited {
+		return true
+	}
+	if !c.party.door.tryPass(t, now) {
+		return false
+	}
+	if !s.door.tryPass(t, now) {
+		c.party.door.giveBack(t)
+		return false
+	}
+	return true
+}
+
+// giveBack gives back the toll of what was not admitted after all.
+func (c *session) giveBackToll(t toll) {
+	if c.srv.limited {
+		c.party.door.giveBack(t)
+		c.srv.door.giveBack(t)
+	}
 }
 
 // pass waits until the limits let a request through: first its client's, then
@@ -156,6 +180,16 @@ func (d *door) tryPay(t *toll, now time.Time) bool {
 	}
 	_, wait := d.buckets.Take(now, t[:])
 	return wait == 0
+}
+
+func (d *door) tryPass(t toll, now time.Time) bool {
+	return len(d.turn) > 0 && d.buckets.TakeAll(now, t[:])
+}
+
+func (d *door) giveBack(t toll) {
+	for i, n := range t {
+		d.buckets.Put(i, n)
+	}
 }
 
 // refund gives back bytes that were taken for a reply and not needed.

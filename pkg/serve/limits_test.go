@@ -67,7 +67,8 @@ func TestReadingStopsWhenABudgetIsUsedUp(t *testing.T) {
 	f := newFixture(t, anyFixed, 4, 4, 32)
 	req := wire.GetOperations{Size: f.last().Size, Max: 5}
 	length := int64(len(frames(t, &req)))
-	each := New(f, Options{}).reservation(newRequest(&req))
+	asked := newRequest(&req)
+	each := New(f, Options{}).reservation(&asked)
 	const buffer = minRequestBytes // as small as it gets, so that little is read ahead
 	for name, tc := range map[string]struct {
 		opts        Options

@@ -201,7 +201,7 @@ func (c *session) wake() {
 func (c *session) begin(r *reply) {
 	p := c.srv.pushes.newest.Load()
 	*r.buffer = p.appendTo((*r.buffer)[:0], r.sub.id)
-	r.frame = *r.buffer
+	r.frames = *r.buffer
 	c.sub = subscription{r.sub.id, p.seq}
 }
 

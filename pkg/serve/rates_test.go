@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,8 @@ import (
 // none of which may be an Error.
 func askAll(c *client, n int, req wire.Message) time.Duration {
 	c.conn.SetDeadline(time.Time{})
-	one := frames(c.t, req)
-	go func() {
-		for range n {
-			if _, err := c.conn.Write(one); err != nil {
-				return
-			}
-		}
-	}()
+	all := frames(c.t, slices.Repeat([]wire.Message{req}, n)...)
+	go func() { _, _ = c.conn.Write(all) }() // whoever does not get it all does not get the answers
 	began := time.Now()
 	for range n {
 		if refused, ok := c.receive().(*wire.Error); ok {

@@ -31,10 +31,11 @@ type Server struct {
 	db   Database
 	opts Options
 
-	turns turns
-	bytes *budget // MaxTotalBytes
-	pool  bufferPool
-	notes *guard.Log
+	turns   turns
+	bytes   *budget // MaxTotalBytes
+	pool    bufferPool
+	batches batchPool
+	notes   *guard.Log
 
 	pushes *pushes
 

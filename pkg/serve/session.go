@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"runtime"
@@ -11,10 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/proofsync/proofsync/internal/guard"
-	"github.com/proofsync/proofsync/pkg/wire"
 )
 
 // writeChunk is how much one write carries at most, in bytes.
@@ -47,13 +43,12 @@ type session struct {
 	subscribed atomic.Bool   // asked to be told of new targets
 	news       chan struct{} // a token: there may be one
 
-	slots   chan struct{}       // one taken per request admitted and not yet written
-	bytes   *semaphore.Weighted // MaxInflightBytes
-	account account             // of the server's budget
-	pace    pace                // of the peer, taking replies
-	next    turn                // of the reader
-	pending sync.WaitGroup      // requests handed to workers
-	replies chan reply          // as large as slots: a worker never waits
+	inflight inflight       // requests admitted and not yet written
+	account  account        // of the server's budget
+	pace     pace           // of the peer, taking replies
+	next     turn           // of the reader
+	pending  sync.WaitGroup // batches handed to workers
+	replies  chan reply     // with room for every request in flight: a worker never waits
 
 	requests, undecodable int // of the reader, for the log
 
@@ -63,24 +58,26 @@ type session struct {
 	sending atomic.Bool  // the writer is giving TLS something to send
 }
 
-// job is a request on its way to a worker, or the wish to write a chunk.
+// job is a batch on its way to a worker, or the wish to write a chunk.
 type job struct {
 	session  *session
 	chunk    bool
-	request  request
-	reserved int64 // bytes taken from both budgets
+	batch    *batch // the worker's, then the pool's
+	reserved int64  // bytes taken from both budgets
 	admitted time.Time
 }
 
 // heavy tells whether the job keeps a processor busy for so long that others notice.
 func (j *job) heavy() bool { return j.reserved >= heavy }
 
-// reply is a whole frame on its way to the writer.
+// reply are the frames that answer a batch, one after the other, on their way to the
+// writer.
 type reply struct {
-	frame    []byte
-	buffer   *[]byte // the memory of frame, from the pool
+	frames   []byte
+	buffer   *[]byte // the memory of frames, from the pool; nil: none
+	requests int     // that are answered
 	reserved int64
-	sub      subscription // that begins with it
+	sub      subscription // that begins with it; then it is the only answer
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
@@ -91,11 +88,11 @@ func newSession(srv *Server, conn net.Conn) *session {
 		host:    guard.HostOf(conn.RemoteAddr()),
 		start:   time.Now(),
 		log:     srv.opts.Logger.With("peer", conn.RemoteAddr().String()),
-		slots:   make(chan struct{}, srv.opts.MaxRequestsPerConnection),
-		bytes:   semaphore.NewWeighted(srv.opts.MaxInflightBytes),
 		replies: make(chan reply, srv.opts.MaxRequestsPerConnection),
 		news:    make(chan struct{}, 1),
 		next:    newTurn(),
+
+		inflight: newInflight(&srv.opts),
 	}
 	c.chunk = newChunks(c)
 	if srv.opts.TLS != nil {
@@ -112,7 +109,7 @@ func newSession(srv *Server, conn net.Conn) *session {
 // lastActive is when a reply was last written, or now if one is in work. What
 // is not a request does not count, nor does what is not a reply.
 func (c *session) lastActive() time.Time {
-	if len(c.slots) > 0 {
+	if c.inflight.count() > 0 {
 		return time.Now()
 	}
 	return c.start.Add(time.Duration(c.written.Load()))
@@ -173,115 +170,29 @@ func (c *session) run() {
 	}
 }
 
-// read admits requests until the stream ends, and returns why it did.
-func (c *session) read() error {
-	m := c.srv.opts.Metrics
-	codec := c.srv.db.Codec()
-	for {
-		payload, err := c.frames.next()
-		if errors.Is(err, errOversized) {
-			m.oversized.Inc()
-			if err := c.skip(c.frames.length, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		msg, err := wire.Decode(payload, codec)
-		if err != nil {
-			m.undecodable.Inc()
-			if err := c.skip(len(payload), err); err != nil {
-				return err
-			}
-			continue
-		}
-		c.requests++
-		if err := c.admit(newRequest(msg)); err != nil {
-			return err
-		}
-	}
-}
-
-// skip takes note of a frame that gets no answer. It is an error when nothing
-// else has come for too long: the frame reader looks at the idle time only
-// when it waits between frames, and a peer need not let it.
-func (c *session) skip(length int, err error) error {
-	if c.undecodable++; c.undecodable == 1 {
-		c.srv.notes.Warn("frame skipped", "peer", c.conn.RemoteAddr(), "error", err)
-	}
-	if c.party.junk.Take(time.Now(), 1+float64(length>>junkShift)) > 0 {
-		c.srv.notes.Warn("connection closed: too many frames that are no requests", "peer", c.conn.RemoteAddr(), "client", c.who)
-		return &endError{byLimit, errJunk}
-	}
-	if t := c.srv.opts.IdleTimeout; t > 0 && time.Since(c.lastWanted()) >= t {
-		return &endError{byIdleTimeout, err}
-	}
-	return nil
-}
-
-// admit waits until limits and budgets let a request pass, and hands it to a
-// worker. It fails only when the connection ends. Limits come first, as a
-// request that waits there should hold no memory, and the connection's own
-// budget before that of all: who waits there takes nothing from others.
-func (c *session) admit(r request) error {
-	m := c.srv.opts.Metrics
-	m.requests[r.kind].Inc()
-	select {
-	case c.slots <- struct{}{}:
-	case <-c.end.Done():
-		return context.Cause(c.end)
-	}
-	n := c.srv.reservation(r)
-	if err := c.pass(tollOf(r.kind, n)); err != nil {
-		<-c.slots
-		return err
-	}
-	if err := c.bytes.Acquire(c.end, n); err != nil {
-		<-c.slots
-		return context.Cause(c.end)
-	}
-	if err := c.srv.bytes.acquire(c.end, &c.account, n); err != nil {
-		c.bytes.Release(n)
-		<-c.slots
-		return err
-	}
-	m.inflightRequests.Inc()
-	m.inflightBytes.Add(float64(n))
-	c.pending.Add(1)
-	if !c.srv.turns.put(&c.next, job{session: c, request: r, reserved: n, admitted: time.Now()}) {
-		c.pending.Done()
-		c.release(reply{reserved: n})
-		return context.Cause(c.end)
-	}
-	return nil
-}
-
 // settle replaces what was reserved for a reply by what it needs.
 func (c *session) settle(reserved, used int64) int64 {
 	if used >= reserved { // more only if it was clamped to a whole budget
 		return reserved
 	}
-	c.giveBack(reserved - used)
+	c.giveBack(0, reserved-used)
 	c.refund(reserved - used)
 	return used
 }
 
-func (c *session) giveBack(n int64) {
-	c.bytes.Release(n)
-	c.srv.bytes.release(&c.account, n)
-	c.srv.opts.Metrics.inflightBytes.Sub(float64(n))
+func (c *session) giveBack(requests int, bytes int64) {
+	c.inflight.giveBack(requests, bytes)
+	c.srv.bytes.release(&c.account, bytes)
+	c.srv.opts.Metrics.inflightBytes.Sub(float64(bytes))
 }
 
 // release ends the life of a reply that was written, or never will be.
 func (c *session) release(r reply) {
-	c.giveBack(r.reserved)
-	c.srv.opts.Metrics.inflightRequests.Dec()
 	if r.buffer != nil {
 		c.srv.pool.put(r.buffer)
 	}
-	<-c.slots
+	c.srv.opts.Metrics.inflightRequests.Sub(float64(r.requests))
+	c.giveBack(r.requests, r.reserved)
 }
 
 // write sends replies as they become ready, those that are ready together in
@@ -314,13 +225,13 @@ func (c *session) write() {
 				if batch[i].sub.sent > 0 {
 					c.begin(&batch[i])
 				}
-				vec = append(vec, batch[i].frame)
+				vec = append(vec, batch[i].frames)
 			}
 			if err := c.flush(vec); err != nil {
 				c.cut(err)
 			}
 		}
-		c.written.Store(int64(time.Since(c.start))) // before slots say that nothing is in work
+		c.written.Store(int64(time.Since(c.start))) // before inflight says that nothing is in work
 		for i, r := range batch {
 			c.release(r)
 			batch[i] = reply{}
@@ -341,7 +252,7 @@ func (c *session) took() {
 // few and small it lets the workers run once before it settles for that: a
 // system call costs more than many small replies.
 func (c *session) gather(batch []reply) []reply {
-	n := len(batch[0].frame)
+	n, requests := len(batch[0].frames), batch[0].requests
 	for yielded := false; n < writeChunk; {
 		select {
 		case r, ok := <-c.replies:
@@ -349,9 +260,10 @@ func (c *session) gather(batch []reply) []reply {
 				return batch
 			}
 			batch = append(batch, r)
-			n += len(r.frame)
+			n += len(r.frames)
+			requests += r.requests
 		default:
-			if yielded || n >= writeChunk/8 || len(c.slots) <= len(batch) {
+			if yielded || n >= writeChunk/8 || c.inflight.count() <= requests {
 				return batch
 			}
 			yielded = true
