@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/proofsync/proofsync/internal/deadline"
 	"github.com/proofsync/proofsync/internal/guard"
 )
 
@@ -26,69 +28,79 @@ type webConns struct {
 	refused func(peer net.Addr, err error) // is told of handshakes that failed; nil: nobody is
 
 	mu    sync.Mutex
-	conns map[net.Conn]*webConn
+	conns map[*webConn]struct{}
 	hosts map[netip.Prefix]int
 }
 
+// webConn is one of the connections. Requests come and go without the lock that
+// all of them share.
 type webConn struct {
+	*deadline.Conn
 	host  netip.Prefix
-	idle  bool      // no request is being read or answered
-	since time.Time // of the last change
+	busy  atomic.Bool  // a request is being read or answered
+	since atomic.Int64 // Unix nanoseconds at which it was not busy any more
 }
 
 func newWebConns(l net.Listener, most int) *webConns {
-	return &webConns{Listener: l, max: most, conns: make(map[net.Conn]*webConn), hosts: make(map[netip.Prefix]int)}
+	return &webConns{Listener: l, max: most, conns: make(map[*webConn]struct{}), hosts: make(map[netip.Prefix]int)}
 }
 
 // Accept implements net.Listener.
 func (w *webConns) Accept() (net.Conn, error) {
 	for {
 		c, err := w.Listener.Accept()
-		if err != nil || w.admit(c) {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		if x := w.admit(c); x != nil {
+			return x, nil
 		}
 		_ = c.Close()
 	}
 }
 
-func (w *webConns) admit(c net.Conn) bool {
+// admit counts a connection; nil: there is no room.
+func (w *webConns) admit(c net.Conn) *webConn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.conns) >= w.max {
 		idlest := w.idlest()
 		if idlest == nil {
-			return false
+			return nil
 		}
 		w.remove(idlest)
 		_ = idlest.Close()
 	}
-	host := guard.HostOf(c.RemoteAddr())
-	w.hosts[host]++
-	w.conns[c] = &webConn{host: host, idle: true, since: time.Now()}
-	return true
+	x := &webConn{Conn: deadline.New(c), host: guard.HostOf(c.RemoteAddr())}
+	x.since.Store(time.Now().UnixNano())
+	w.hosts[x.host]++
+	w.conns[x] = struct{}{}
+	return x
 }
 
 // idlest is the connection that has to go first; nil: all have requests.
-func (w *webConns) idlest() net.Conn {
-	var first net.Conn
-	var its *webConn
-	for c, x := range w.conns {
-		if !x.idle {
+func (w *webConns) idlest() *webConn {
+	var first *webConn
+	for x := range w.conns {
+		if x.busy.Load() {
 			continue
 		}
-		if n := w.hosts[x.host]; its == nil || n > w.hosts[its.host] || n == w.hosts[its.host] && x.since.Before(its.since) {
-			first, its = c, x
+		if first == nil {
+			first = x
+			continue
+		}
+		if n, most := w.hosts[x.host], w.hosts[first.host]; n > most || n == most && x.since.Load() < first.since.Load() {
+			first = x
 		}
 	}
 	return first
 }
 
-func (w *webConns) remove(c net.Conn) {
-	x, ok := w.conns[c]
-	if !ok {
+func (w *webConns) remove(x *webConn) {
+	if _, ok := w.conns[x]; !ok {
 		return
 	}
-	delete(w.conns, c)
+	delete(w.conns, x)
 	if w.hosts[x.host]--; w.hosts[x.host] == 0 {
 		delete(w.hosts, x.host)
 	}
@@ -105,13 +117,19 @@ func (w *webConns) state(c net.Conn, s http.ConnState) {
 		}
 		c = secure.NetConn()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s == http.StateClosed || s == http.StateHijacked {
-		w.remove(c)
-		return
+	x, ok := c.(*webConn)
+	if !ok {
+		return // not one of ours
 	}
-	if x, ok := w.conns[c]; ok {
-		x.idle, x.since = s != http.StateActive, time.Now()
+	switch s {
+	case http.StateActive:
+		x.busy.Store(true)
+	case http.StateNew, http.StateIdle:
+		x.since.Store(time.Now().UnixNano())
+		x.busy.Store(false)
+	case http.StateClosed, http.StateHijacked:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.remove(x)
 	}
 }

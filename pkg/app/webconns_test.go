@@ -51,8 +51,8 @@ func (w *webConns) count(active bool) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
-	for _, x := range w.conns {
-		if !x.idle == active {
+	for x := range w.conns {
+		if x.busy.Load() == active {
 			n++
 		}
 	}
