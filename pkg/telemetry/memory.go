@@ -13,9 +13,17 @@ import (
 // that are configured.
 const gcPercent = 50
 
-// TuneMemory sets the collector for programs whose heap is mostly caches and
-// buffers. GOGC in the environment wins. Commands call it first thing.
+// sampledBytes is how much is allocated between two samples of the heap profile. Go's
+// default is 512 KiB; every block of the database that is read has to be
+// allocated, and walking the stack for one in twenty of them was three per cent of
+// a server's time.
+const sampledBytes = 4 << 20
+
+// TuneMemory sets the collector, and the rate of heap profiles, for programs whose
+// heap is mostly caches and buffers. GOGC in the environment wins. Commands call it
+// first thing.
 func TuneMemory() {
+	runtime.MemProfileRate = sampledBytes
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
