@@ -153,7 +153,8 @@ func decode[T any](t testing.TB, r *http.Response, status int) T {
 	if r.StatusCode != status {
 		t.Fatalf("status %d, want %d: %s", r.StatusCode, status, body)
 	}
-	if want := r.Header.Get("Content-Length"); want != fmt.Sprint(len(body)) {
+	// What is short is counted by the http.Server, which is not here.
+	if want := r.Header.Get("Content-Length"); want != fmt.Sprint(len(body)) && (want != "" || len(body) > selfCounted) {
 		t.Errorf("%d bytes sent, %q announced", len(body), want)
 	}
 	var doc T

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
@@ -310,8 +311,47 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 	for _, target := range []string{"/v1", "/v1/openapi.json", "/v1/keys/YQ", "/v1/keys", "/v1/operations", "/v1/keys/Yg", "/v1/nothing"} {
 		g, h := f.do("GET", target), f.do("HEAD", target)
 		body, _ := io.ReadAll(h.Body)
+		if g.Header["Content-Length"] == nil {
+			h.Header.Del("Content-Length") // counted by the http.Server, which is not here
+		}
 		if h.StatusCode != g.StatusCode || len(body) > 0 || !reflect.DeepEqual(g.Header, h.Header) {
 			t.Errorf("%s: HEAD %d %v %q, GET %d %v", target, h.StatusCode, h.Header, body, g.StatusCode, g.Header)
+		}
+	}
+}
+
+// Short answers are counted by the http.Server, long ones by us.
+func TestAnswersOfEverySizeSayHowLongTheyAre(t *testing.T) {
+	f := newFixture(t, anyVariable)
+	f.put("short", "v", "long", strings.Repeat("v", selfCounted+1), "edge", strings.Repeat("v", selfCounted*3/4-250))
+	s := httptest.NewServer(f.h)
+	defer s.Close()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	for _, key := range []string{"short", "edge", "long", "missing", "short, packed if it is worth it"} {
+		key, packed, _ := strings.Cut(key, ", ")
+		var lengths []int64
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			q, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/v1/keys/"+key+"?bytes=utf8", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if packed != "" {
+				q.Header.Set("Accept-Encoding", "gzip")
+			}
+			r, err := client.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, r.Body)
+			r.Body.Close()
+			if err != nil || r.TransferEncoding != nil || r.ContentLength <= 0 || method == http.MethodGet && n != r.ContentLength {
+				t.Errorf("%s %s: %d bytes, %d announced, %v, %v", method, key, n, r.ContentLength, r.TransferEncoding, err)
+			}
+			lengths = append(lengths, r.ContentLength)
+		}
+		if lengths[0] != lengths[1] {
+			t.Errorf("%s: GET has %d bytes, HEAD says %d", key, lengths[0], lengths[1])
 		}
 	}
 }
@@ -353,7 +393,7 @@ func TestAnswersAreCompressedOnRequest(t *testing.T) {
 			t.Errorf("%s: %d %v the second time", accept, again.StatusCode, again.Header)
 		}
 	}
-	if r := f.do("GET", "/v1/keys/Yg", "Accept-Encoding", "gzip"); r.Header.Get("Content-Encoding") != "" || r.Header.Get("Content-Length") == "" {
+	if r := f.do("GET", "/v1/keys/Yg", "Accept-Encoding", "gzip"); r.Header.Get("Content-Encoding") != "" {
 		t.Errorf("a short answer: %v", r.Header)
 	}
 	f.problem(document.CodeKeyNotFound, "GET", "/v1/keys/YwYw", "Accept-Encoding", "gzip")

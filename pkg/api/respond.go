@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/klauspost/compress/gzhttp"
 
@@ -128,29 +127,18 @@ func respondOften(w http.ResponseWriter, r *http.Request, h *document.Head, doc 
 func send(w http.ResponseWriter, r *http.Request, body []byte) {
 	hs := w.Header()
 	hs["Content-Type"] = jsonType
-	hs["Content-Length"] = lengthOf(len(body))
+	if len(body) > selfCounted || r.Method == http.MethodHead {
+		hs["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // who does not read an answer is gone
 	}
 }
 
-// lengths are values of Content-Length that were needed before: answers for keys
-// have few different ones.
-var lengths [4096]atomic.Pointer[[1]string]
-
-// lengthOf is n as the value of a header; nobody changes it.
-func lengthOf(n int) []string {
-	if n >= len(lengths) {
-		return []string{strconv.Itoa(n)}
-	}
-	v := lengths[n].Load()
-	if v == nil {
-		v = &[1]string{strconv.Itoa(n)}
-		lengths[n].Store(v)
-	}
-	return v[:]
-}
+// selfCounted is the size in bytes up to which the http.Server says by itself how
+// long a body is, which is cheaper than a header of ours. It holds that much back.
+const selfCounted = 2048
 
 // Answers are built in memory, so that what goes wrong on the way can still be
 // said. Buffers are used again, but for those of extraordinary values.
