@@ -2,9 +2,13 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"math"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
 )
@@ -182,5 +186,36 @@ func TestTheTileCacheIsBoundedAndGivesNoTileForAnother(t *testing.T) {
 	c.put(b)
 	if c.get(a.id) != a || c.get(b.id) != b {
 		t.Error("two tiles do not stay")
+	}
+}
+
+// The iterators of readers are not bounded from below, where other records lie.
+func TestOperationBelowTheFirstIsMissing(t *testing.T) {
+	for _, id := range []Identity{fixedIdentity, variableIdentity} {
+		t.Run(id.Database, func(t *testing.T) {
+			d := openDir(t, MemFS(), id)
+			defer d.Close()
+			l := newLog(t, d, id)
+			defer l.close()
+			l.append(700, 0)
+			l.commit(true)
+			it, err := l.g.bundleIterator()
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := it.First()
+			first := bytes.Clone(it.Key())
+			closeIterator(it)
+			if !found {
+				t.Fatal("no bundle")
+			}
+			if err := l.g.db.Delete(first, pebble.Sync); err != nil {
+				t.Fatal(err)
+			}
+			_, err = l.g.Operation(nil, 0)
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "operation at location 0 is missing") {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
