@@ -77,7 +77,13 @@ func (w *writerState) newPlan(batches []Batch) (*plan, error) {
 		p.r = w.g.ReaderAt(p.stored)
 		defer p.r.Release()
 		var err error
-		if live, err = p.find(); err != nil {
+		if w.codec.Family() == operation.Any {
+			err = p.raise.ahead(p, batches)
+		}
+		if err == nil {
+			live, err = p.find()
+		}
+		if err != nil {
 			return nil, err
 		}
 		if err := p.compare(batches); err != nil {
@@ -87,7 +93,9 @@ func (w *writerState) newPlan(batches []Batch) (*plan, error) {
 	written, moves := len(p.writes)+len(batches), 0
 	if w.codec.Family() == operation.Any {
 		moves = live + len(batches)
-		p.raise.expect(p, moves)
+		if p.raise.moves = moves; p.raise.size == 0 {
+			p.raise.expect(p, moves)
+		}
 	}
 	// Moved operations are taken to be as large as written ones.
 	p.planned = make([]planned, 0, written+moves)
@@ -180,7 +188,7 @@ func (p *plan) sort(batches []Batch) {
 
 // find looks the keys up, and says how many have a value.
 func (p *plan) find() (live int, err error) {
-	if err := p.keys.latest(p.r, p.w.g, p.stored); err != nil {
+	if err := p.raise.judge(p, true); err != nil {
 		return 0, err
 	}
 	for i := range p.keys.entries {

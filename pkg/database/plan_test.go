@@ -21,6 +21,7 @@ func TestBatchesAppliedTogetherAreAsIfAppliedOneByOne(t *testing.T) {
 		one, many := openAt(t, store.MemFS(), c, true), openAt(t, store.MemFS(), c, true)
 		defer closeDB(t, one)
 		defer closeDB(t, many)
+		many.aheadKeys = rapid.SampledFrom([]int{1, 8, aheadKeys}).Draw(rt, "ahead")
 		m := newModel(c)
 		for range rapid.IntRange(1, 5).Draw(rt, "groups") {
 			var together []Batch

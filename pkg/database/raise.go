@@ -15,20 +15,21 @@ import (
 type raise struct {
 	at    uint64 // the location to be looked at next
 	moves int    // about how many are to be made
-	size  int    // of the window before, in operations
+	size  int    // of the window before, in operations; 0: none yet
+	moved int    // of that window
 
 	window []candidate // what is left of the stored operations below at
 	buf    []byte      // their bytes
 	x      lookup
+	asked  []int // what each key of x is asked for: the number of a candidate, or ^ that of a key of the batches
 }
 
 // candidate is a stored update, perhaps a live one.
 type candidate struct {
 	loc  uint64
 	op   []byte
-	name []byte // the key
-	key  int    // its number in plan.keys, or keyOther
-	live bool   // unless a batch writes it
+	key  int  // its number in plan.keys, or keyOther
+	live bool // unless a batch writes it
 }
 
 // Stored operations are looked at in windows: looking their keys up in order is
@@ -37,13 +38,54 @@ type candidate struct {
 // live, windows grow.
 const (
 	firstRaise = 4
-	lastRaise  = 64 << 10
-	raiseBytes = 8 << 20 // of operations in a window
+	lastRaise  = 256 << 10
+	raiseBytes = 16 << 20 // of operations in a window
 )
 
 // expect begins at the floor. About so many moves are to be made.
 func (r *raise) expect(p *plan, moves int) {
-	r.at, r.moves, r.size = max(p.floor, p.w.state.Start), moves, firstRaise/2
+	r.at, r.moves = max(p.floor, p.w.state.Start), moves
+}
+
+// A large batch makes the look-ups of its keys and those of the floor a single pass
+// through the index: the first window is read beforehand, as large as the keys that
+// have a value will want it, of which a sample tells.
+const (
+	aheadKeys   = 4096
+	aheadSample = 64
+)
+
+// ahead reads the first window of a plan whose keys are yet to be looked up, if that
+// is worth while.
+func (r *raise) ahead(p *plan, batches []Batch) error {
+	n := len(p.keys.keys)
+	if n < p.w.ahead {
+		return nil
+	}
+	for i := range batches {
+		if batches[i].OnlyChanges {
+			return nil // nobody knows what will remain
+		}
+	}
+	index, err := p.r.Index()
+	if err != nil {
+		return err
+	}
+	live, asked := 0, min(n, aheadSample)
+	for i := range asked {
+		_, kind, ok, err := index.Latest(p.keys.keys[i*n/asked], p.stored)
+		if err != nil {
+			return err
+		}
+		if ok && operation.Kind(kind) != operation.Delete {
+			live++
+		}
+	}
+	if live == 0 {
+		return nil
+	}
+	r.expect(p, n*live/asked+len(batches))
+	return r.fill(p, r.moves+r.moves/4) // some are dead, or written by the batches
 }
 
 // by raises the floor by so many live operations. Those moved by the same batch
@@ -79,6 +121,7 @@ func (r *raise) step(p *plan, limit uint64) (bool, error) {
 			c.live = p.live(c.loc, c.key)
 		}
 		if c.live {
+			r.moved++
 			p.move(c.loc, c.op, c.key)
 			return true, nil
 		}
@@ -102,13 +145,28 @@ func (p *plan) live(loc uint64, key int) bool {
 
 // look makes the next stored operations the window.
 func (r *raise) look(p *plan) error {
-	r.size = min(max(2*r.size, r.moves), lastRaise)
+	size := r.moves
+	if r.size > 0 {
+		size = 2 * r.size
+		if r.moved > 0 { // as many of the next ones will be live
+			size = min(size, r.moves*r.size/r.moved*9/8+firstRaise)
+		}
+	}
+	if err := r.fill(p, size); err != nil {
+		return err
+	}
+	return r.judge(p, false)
+}
+
+// fill reads a window of about so many operations.
+func (r *raise) fill(p *plan, size int) error {
+	r.size, r.moved = min(max(size, firstRaise), lastRaise), 0
 	end, err := r.read(p, r.at, min(p.stored, r.at+uint64(r.size)))
 	if err != nil {
 		return err
 	}
 	r.at = end
-	return r.judge(p)
+	return nil
 }
 
 // read makes the updates of [at, end) the window, or of fewer operations if
@@ -128,11 +186,10 @@ func (r *raise) read(p *plan, at, end uint64) (uint64, error) {
 			}
 			n := len(r.buf)
 			r.buf = append(r.buf, b.At(k)...)
-			op, err := p.w.codec.Decode(r.buf[n:])
-			if err != nil {
+			if _, err := p.w.codec.Decode(r.buf[n:]); err != nil {
 				return &store.CorruptError{Where: p.w.g.Path(), Err: err}
 			}
-			r.window = append(r.window, candidate{loc: b.First + uint64(k), op: r.buf[n:len(r.buf):len(r.buf)], name: op.Key})
+			r.window = append(r.window, candidate{loc: b.First + uint64(k), op: r.buf[n:len(r.buf):len(r.buf)]})
 		}
 		return nil
 	})
@@ -143,27 +200,43 @@ func (r *raise) read(p *plan, at, end uint64) (uint64, error) {
 }
 
 // judge finds out which candidates no batch writes, and which of those the index
-// names as the newest operation on their key.
-func (r *raise) judge(p *plan) error {
+// names as the newest operation on their key. The keys of the batches are looked
+// up in the same pass, if they are not known yet.
+func (r *raise) judge(p *plan, keys bool) error {
 	x := &r.x
-	x.keys = x.keys[:0]
-	var asked []int
+	x.keys, r.asked = x.keys[:0], r.asked[:0]
 	at := 0 // in the keys of the batches
-	for _, o := range sortKeys(len(r.window), func(i int) []byte { return r.window[i].name }) {
-		c := &r.window[o.i]
-		at = advance(p.keys.keys, at, c.name)
-		if c.key = keyOther; at < len(p.keys.keys) && bytes.Equal(p.keys.keys[at], c.name) {
+	passed := func(to int) {
+		for ; at < to; at++ {
+			if keys {
+				x.keys, r.asked = append(x.keys, p.keys.keys[at]), append(r.asked, ^at)
+			}
+		}
+	}
+	name := func(i int) []byte { _, key := p.w.codec.Key(r.window[i].op); return key }
+	for _, o := range sortKeys(len(r.window), name) {
+		c, key := &r.window[o.i], name(o.i)
+		passed(advance(p.keys.keys, at, key))
+		if c.key = keyOther; at < len(p.keys.keys) && bytes.Equal(p.keys.keys[at], key) {
 			c.key = at
 			continue
 		}
-		x.keys, asked = append(x.keys, c.name), append(asked, o.i)
+		x.keys, r.asked = append(x.keys, key), append(r.asked, o.i)
 	}
+	passed(len(p.keys.keys))
 	if err := x.latest(p.r, p.w.g, p.stored); err != nil {
 		return err
 	}
+	if keys {
+		p.keys.entries = make([]entry, len(p.keys.keys))
+	}
 	for i, e := range x.entries {
-		c := &r.window[asked[i]]
-		c.live = e.ok && e.loc == c.loc
+		if n := r.asked[i]; n < 0 {
+			p.keys.entries[^n] = e
+		} else {
+			c := &r.window[n]
+			c.live = e.ok && e.loc == c.loc
+		}
 	}
 	return nil
 }

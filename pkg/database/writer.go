@@ -19,6 +19,7 @@ type writerState struct {
 	state    store.State // as last committed to the store
 	tip      tip         // of the last operation, once one was appended
 	spans    []*mmr.Span // reused while hashing
+	ahead    int         // see aheadKeys
 }
 
 // tip is what publishing needs to know of the last operation.
@@ -37,7 +38,7 @@ func (d *DB) newWriter(g *generation, s store.State) (*writerState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s}, nil
+	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s, ahead: d.aheadKeys}, nil
 }
 
 const (
