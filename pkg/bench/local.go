@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/proofsync/proofsync/pkg/database"
 	"github.com/proofsync/proofsync/pkg/importer"
@@ -102,20 +103,45 @@ func (l *local) do(ctx context.Context, s step) (a answer, err error) {
 }
 
 // fill writes the keys from First on, Count of them, in commits of fillBatch, as many
-// together as an import does. The clock is that of making and applying batches.
+// together as an import does, the next of which are made and prepared meanwhile. The
+// clock is that of making and applying batches.
 func (l *local) fill(ctx context.Context, s step) (a answer, err error) {
 	watch := startWatch()
 	most := fillBatch(l.job.ValueBytes)
-	group := max(most, within(importer.MaxBytes, l.job.ValueBytes, importer.Together*most))
-	for done := 0; done < s.Count; done += group {
-		first := s.First + uint64(done)
-		var together []database.Batch
-		for writes := range slices.Chunk(l.w.batch(min(group, s.Count-done), 0, func(i int) uint64 { return first + uint64(i) }), most) {
-			together = append(together, database.Batch{Writes: writes})
+	size := max(most, within(importer.MaxBytes, l.job.ValueBytes, importer.Together*most))
+	group, ctx := errgroup.WithContext(ctx)
+	ready := make(chan *database.Prepared)
+	group.Go(func() error {
+		defer close(ready)
+		for done := 0; done < s.Count; done += size {
+			first := s.First + uint64(done)
+			w := writer{valueBytes: l.job.ValueBytes} // what is being applied keeps its memory
+			var together []database.Batch
+			for writes := range slices.Chunk(w.batch(min(size, s.Count-done), 0, func(i int) uint64 { return first + uint64(i) }), most) {
+				together = append(together, database.Batch{Writes: writes})
+			}
+			p, err := l.db.Prepare(together)
+			if err != nil {
+				return err
+			}
+			select {
+			case ready <- p:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if _, err := l.db.ApplyAll(ctx, together); err != nil {
-			return a, err
+		return nil
+	})
+	group.Go(func() error {
+		for p := range ready {
+			if _, err := l.db.ApplyPrepared(ctx, p); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return a, err
 	}
 	a, err = l.state()
 	watch.stop(&a)

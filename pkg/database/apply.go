@@ -74,6 +74,10 @@ func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 // the price of one look through the index and of one wait for the disk; their
 // memory, about twice over, is the caller's concern. If one is refused, none is applied.
 func (d *DB) ApplyAll(ctx context.Context, batches []Batch) (Commit, error) {
+	return d.applyAll(ctx, func() (*Prepared, error) { return d.Prepare(batches) })
+}
+
+func (d *DB) applyAll(ctx context.Context, batches func() (*Prepared, error)) (Commit, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -83,7 +87,11 @@ func (d *DB) ApplyAll(ctx context.Context, batches []Batch) (Commit, error) {
 	if err != nil {
 		return Commit{}, err
 	}
-	return d.apply(w, batches)
+	p, err := batches()
+	if err != nil {
+		return Commit{}, err
+	}
+	return d.apply(w, p)
 }
 
 // Update is Apply of a batch that depends on the state it is applied to. fn
@@ -109,15 +117,19 @@ func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commi
 	if err != nil {
 		return Commit{}, err
 	}
-	return d.apply(w, []Batch{b})
+	p, err := d.Prepare([]Batch{b})
+	if err != nil {
+		return Commit{}, err
+	}
+	return d.apply(w, p)
 }
 
 // apply does the work of ApplyAll; d.write is held.
-func (d *DB) apply(w *writerState, batches []Batch) (Commit, error) {
-	if len(batches) == 0 {
+func (d *DB) apply(w *writerState, b *Prepared) (Commit, error) {
+	if len(b.batches) == 0 {
 		return w.last(&plan{}), nil
 	}
-	p, err := w.newPlan(batches)
+	p, err := w.newPlan(b)
 	if err != nil || p.commits == 0 {
 		return w.last(p), err
 	}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/proofsync/proofsync/pkg/operation"
 	"github.com/proofsync/proofsync/pkg/store"
@@ -19,9 +18,8 @@ type plan struct {
 	r      *store.Reader // of everything stored; nil: keys are not looked up
 	stored uint64        // size of the log before the plan
 
-	writes  []Write    // of all batches
-	keys    lookup     // theirs, and the newest operation on each, stored or planned
-	changes [][]change // of each batch, ascending by key
+	*Prepared
+	keys lookup // of all batches, and the newest operation on each, stored or planned
 
 	ops     []byte // planned, from location stored on
 	planned []planned
@@ -33,13 +31,6 @@ type plan struct {
 	raise raise
 	old   []existing // of the batch at work
 	fresh []int
-}
-
-// change is a write of a batch, if it is the batch's last one on its key.
-type change struct {
-	write int  // its number in plan.writes
-	key   int  // its number in plan.keys
-	same  bool // it is what is stored; known where the batch is to be reduced
 }
 
 // planned is an operation of the plan.
@@ -60,25 +51,16 @@ type existing struct {
 }
 
 // newPlan plans batches. An error says which of them is at fault, if there are several.
-func (w *writerState) newPlan(batches []Batch) (*plan, error) {
-	p := &plan{w: w, stored: w.state.Size, floor: w.state.Floor}
-	bytes, looks := 0, w.codec.Family() == operation.Any
-	for i := range batches {
-		n, err := w.check(&batches[i])
-		if err != nil {
-			return nil, ofBatch(err, i, len(batches))
-		}
-		bytes += n
-		looks = looks || batches[i].OnlyChanges
-	}
-	p.sort(batches)
+func (w *writerState) newPlan(b *Prepared) (*plan, error) {
+	p := &plan{w: w, Prepared: b, stored: w.state.Size, floor: w.state.Floor}
+	p.keys.keys = b.sorted
 	live := 0 // keys of the batches that have a value
-	if looks {
+	if w.codec.Family() == operation.Any || b.reduced {
 		p.r = w.g.ReaderAt(p.stored)
 		defer p.r.Release()
 		var err error
 		if w.codec.Family() == operation.Any {
-			err = p.raise.ahead(p, batches)
+			err = p.raise.ahead(p)
 		}
 		if err == nil {
 			live, err = p.find()
@@ -86,23 +68,23 @@ func (w *writerState) newPlan(batches []Batch) (*plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := p.compare(batches); err != nil {
+		if err := p.compare(); err != nil {
 			return nil, err
 		}
 	}
-	written, moves := len(p.writes)+len(batches), 0
+	written, moves := p.writes+len(p.batches), 0
 	if w.codec.Family() == operation.Any {
-		moves = live + len(batches)
+		moves = live + len(p.batches)
 		if p.raise.moves = moves; p.raise.size == 0 {
 			p.raise.expect(p, moves)
 		}
 	}
 	// Moved operations are taken to be as large as written ones.
 	p.planned = make([]planned, 0, written+moves)
-	p.ops = make([]byte, 0, bytes+bytes/written*moves)
-	for i := range batches {
-		if err := p.batch(p.changes[i], &batches[i]); err != nil {
-			return nil, ofBatch(err, i, len(batches))
+	p.ops = make([]byte, 0, p.bytes+p.bytes/written*moves)
+	for i := range p.batches {
+		if err := p.batch(p.changes[i], &p.batches[i]); err != nil {
+			return nil, ofBatch(err, i, len(p.batches))
 		}
 	}
 	return p, nil
@@ -115,80 +97,14 @@ func ofBatch(err error, i, n int) error {
 	return fmt.Errorf("batch %d of %d: %w", i+1, n, err)
 }
 
-// check says whether a batch can be written, and about how many bytes its
-// operations will have.
-func (w *writerState) check(b *Batch) (size int, err error) {
-	if err := checkNotes(b.Notes); err != nil {
-		return 0, err
-	}
-	immutable := w.codec.Family() == operation.Immutable
-	if b.Floor != nil && !immutable {
-		return 0, fmt.Errorf("%w: databases of family any choose their own", ErrFloor)
-	}
-	for _, x := range b.Writes {
-		op := operation.Operation{Kind: operation.Update, Key: x.Key, Value: x.Value}
-		switch {
-		case x.Delete && immutable:
-			return 0, fmt.Errorf("%w: %.40q", ErrDelete, x.Key)
-		case x.Delete:
-			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
-		case immutable:
-			op.Kind = operation.Set
-		}
-		if err := w.codec.Check(op); err != nil {
-			return 0, err
-		}
-		size += len(x.Key) + len(x.Value) + operationOverhead
-	}
-	return size + max(w.codec.Size(), len(b.Metadata)+operationOverhead), nil
-}
-
-// operationOverhead is what an operation has beside key and value, in bytes, if
-// the lengths are not unusual.
-const operationOverhead = 5
-
-// sort sorts the writes of all batches by key, and keeps the last one of each
-// batch on each key.
-func (p *plan) sort(batches []Batch) {
-	p.changes = make([][]change, len(batches))
-	ends := make([]int, len(batches)) // of each batch's writes among all
-	total := 0
-	for i, b := range batches {
-		p.changes[i] = make([]change, 0, len(b.Writes))
-		total += len(b.Writes)
-		ends[i] = total
-	}
-	if p.writes = batches[0].Writes; len(batches) > 1 {
-		p.writes = make([]Write, 0, total)
-		for _, b := range batches {
-			p.writes = append(p.writes, b.Writes...)
-		}
-	}
-	p.keys.keys = make([][]byte, 0, total)
-	batch, last := 0, -1 // last: batch of the write before
-	for _, o := range sortKeys(total, func(i int) []byte { return p.writes[i].Key }) {
-		key := p.writes[o.i].Key
-		if len(batches) > 1 {
-			batch = sort.SearchInts(ends, o.i+1)
-		}
-		c := &p.changes[batch]
-		n := len(p.keys.keys)
-		switch {
-		case n == 0 || !bytes.Equal(p.keys.keys[n-1], key):
-			p.keys.keys = append(p.keys.keys, key)
-			n++
-		case batch == last:
-			(*c)[len(*c)-1].write = o.i
-			continue
-		}
-		*c = append(*c, change{write: o.i, key: n - 1})
-		last = batch
-	}
-}
-
 // find looks the keys up, and says how many have a value.
 func (p *plan) find() (live int, err error) {
-	if err := p.raise.judge(p, true); err != nil {
+	if len(p.raise.window) == 0 {
+		err = p.keys.latest(p.r, p.w.g, p.stored)
+	} else {
+		err = p.raise.judge(p, true)
+	}
+	if err != nil {
 		return 0, err
 	}
 	for i := range p.keys.entries {
@@ -203,9 +119,9 @@ func (p *plan) find() (live int, err error) {
 
 // compare finds out which writes of batches to be reduced are of the value that
 // is stored, in the order of the log.
-func (p *plan) compare(batches []Batch) error {
+func (p *plan) compare() error {
 	var at [][]*change // by key
-	for i, b := range batches {
+	for i, b := range p.batches {
 		if !b.OnlyChanges {
 			continue
 		}
@@ -240,7 +156,7 @@ func (p *plan) compare(batches []Batch) error {
 			return err
 		}
 		for _, c := range at[key] {
-			x := &p.writes[c.write]
+			x := c.write
 			c.same = !x.Delete && bytes.Equal(e.Value, x.Value)
 		}
 		return nil
@@ -297,7 +213,7 @@ func (p *plan) batch(changes []change, b *Batch) error {
 		kind = operation.Set
 	}
 	add := func(c *change) error {
-		x := &p.writes[c.write]
+		x := c.write
 		op := operation.Operation{Kind: kind, Key: x.Key, Value: x.Value}
 		if x.Delete {
 			op = operation.Operation{Kind: operation.Delete, Key: x.Key}
@@ -335,7 +251,7 @@ func (p *plan) classify(changes []change, b *Batch) error {
 	immutable := p.w.codec.Family() == operation.Immutable
 	for i := range changes {
 		c := &changes[i]
-		x := &p.writes[c.write]
+		x := c.write
 		exists := p.r != nil && p.keys.entries[c.key].ok
 		if b.OnlyChanges {
 			same, err := p.same(c)
@@ -373,7 +289,7 @@ func (p *plan) classify(changes []change, b *Batch) error {
 // same says whether a change writes the value its key has.
 func (p *plan) same(c *change) (bool, error) {
 	e := p.keys.entries[c.key]
-	x := &p.writes[c.write]
+	x := c.write
 	if !e.ok || x.Delete || e.loc < p.stored {
 		return e.ok && c.same, nil
 	}

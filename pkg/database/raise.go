@@ -57,15 +57,10 @@ const (
 
 // ahead reads the first window of a plan whose keys are yet to be looked up, if that
 // is worth while.
-func (r *raise) ahead(p *plan, batches []Batch) error {
+func (r *raise) ahead(p *plan) error {
 	n := len(p.keys.keys)
-	if n < p.w.ahead {
+	if n < p.w.ahead || p.reduced { // if it is, nobody knows what will remain
 		return nil
-	}
-	for i := range batches {
-		if batches[i].OnlyChanges {
-			return nil // nobody knows what will remain
-		}
 	}
 	index, err := p.r.Index()
 	if err != nil {
@@ -84,7 +79,7 @@ func (r *raise) ahead(p *plan, batches []Batch) error {
 	if live == 0 {
 		return nil
 	}
-	r.expect(p, n*live/asked+len(batches))
+	r.expect(p, n*live/asked+len(p.batches))
 	return r.fill(p, r.moves+r.moves/4) // some are dead, or written by the batches
 }
 

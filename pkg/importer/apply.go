@@ -11,7 +11,7 @@ import (
 )
 
 // applier is the second pass: it commits the records that change something.
-// One goroutine reads the inputs once more, another commits.
+// One goroutine reads the inputs once more, one sorts what was read, another commits.
 type applier struct {
 	db       *database.DB
 	options  Options
@@ -42,21 +42,45 @@ func (b *batch) keep(s []byte) []byte {
 
 func (a *applier) run(ctx context.Context, inputs []input, conv *converter, superseded *bitmap) error {
 	group, ctx := errgroup.WithContext(ctx)
-	groups := make(chan []*batch)
+	groups, ready := make(chan []*batch), make(chan *database.Prepared)
 	records := a.result.Records
 	group.Go(func() error {
 		defer close(groups)
 		return a.read(ctx, inputs, conv, superseded, records, groups)
 	})
 	group.Go(func() error {
-		for g := range groups {
-			if err := a.commit(ctx, g); err != nil {
+		defer close(ready)
+		return a.prepare(ctx, groups, ready)
+	})
+	group.Go(func() error {
+		for p := range ready {
+			if err := a.commit(ctx, p); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return group.Wait()
+}
+
+// prepare sorts what is read next while something is committed.
+func (a *applier) prepare(ctx context.Context, groups <-chan []*batch, ready chan<- *database.Prepared) error {
+	for group := range groups {
+		batches := make([]database.Batch, len(group))
+		for i, b := range group {
+			batches[i] = database.Batch{Writes: b.writes, Policy: a.options.FloorPolicy, OnlyChanges: true}
+		}
+		p, err := a.db.Prepare(batches)
+		if err != nil {
+			return err
+		}
+		select {
+		case ready <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // read passes the records that count on, in batches, and those in groups.
@@ -108,14 +132,10 @@ func (a *applier) read(ctx context.Context, inputs []input, conv *converter, sup
 }
 
 // commit commits what the batches change, each for itself.
-func (a *applier) commit(ctx context.Context, group []*batch) error {
-	batches := make([]database.Batch, len(group))
-	for i, b := range group {
-		batches[i] = database.Batch{Writes: b.writes, Policy: a.options.FloorPolicy, OnlyChanges: true}
-	}
+func (a *applier) commit(ctx context.Context, p *database.Prepared) error {
 	var commit database.Commit
 	err := space.Retry(ctx, func() (err error) {
-		commit, err = a.db.ApplyAll(ctx, batches)
+		commit, err = a.db.ApplyPrepared(ctx, p)
 		return err
 	})
 	if err != nil {
