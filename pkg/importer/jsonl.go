@@ -1,11 +1,9 @@
 package importer
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -13,38 +11,7 @@ var byteOrderMark = []byte("\xEF\xBB\xBF")
 
 // readJSONL yields the records of JSON Lines.
 func readJSONL(path string, r io.Reader, fn func(*record) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 64<<10), maxRecord)
-	rec := record{file: path}
-	var p objectParser
-	for lines.Scan() {
-		rec.line++
-		// A failed read hands over what it had: that is half a line.
-		if err := lines.Err(); err != nil {
-			break
-		}
-		line := lines.Bytes()
-		if rec.line == 1 {
-			line = bytes.TrimPrefix(line, byteOrderMark)
-		}
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		if err := p.parse(line, &rec); err != nil {
-			return &InputError{File: path, Line: rec.line, Reason: err.Error()}
-		}
-		if err := fn(&rec); err != nil {
-			return err
-		}
-	}
-	switch err := lines.Err(); {
-	case err == nil:
-		return nil
-	case errors.Is(err, bufio.ErrTooLong):
-		return &InputError{File: path, Line: rec.line + 1, Reason: fmt.Sprintf("line of more than %d bytes", maxRecord)}
-	default:
-		return readError(path, max(rec.line, 1), err)
-	}
+	return newLineReader(path, r).records(fn)
 }
 
 // columns are the names a record may use, in JSON and in CSV.
