@@ -89,7 +89,7 @@ func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk
 	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", b.dir, err)
 	}
-	if err := g.dir.fs.MkdirAll(b.dir, 0o755); err != nil {
+	if err := g.dir.fs.MkdirAll(b.dir, dirMode); err != nil {
 		return nil, fmt.Errorf("make %s: %w", b.dir, err)
 	}
 	var err error

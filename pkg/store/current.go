@@ -21,6 +21,10 @@ const (
 	dropSuffix  = ".drop" // a generation that is being deleted
 )
 
+// dirMode is that of directories made here: what is stored is nobody else's business,
+// whatever the modes of the files inside.
+const dirMode = 0o700
+
 // current is the content of the file CURRENT: readable text, replaced by
 // rename. docs/format.md section 1.
 type current struct {
@@ -167,7 +171,7 @@ func mkdirAll(fs FS, path string) error {
 			break
 		}
 	}
-	if err := fs.MkdirAll(path, 0o755); err != nil {
+	if err := fs.MkdirAll(path, dirMode); err != nil {
 		return err
 	}
 	for _, p := range made {

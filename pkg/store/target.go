@@ -70,7 +70,7 @@ func newTarget(fs FS, path string) (*target, error) {
 	if err := t.clear(); err != nil {
 		return nil, err
 	}
-	if err := fs.MkdirAll(t.temp, 0o755); err != nil {
+	if err := fs.MkdirAll(t.temp, dirMode); err != nil {
 		return nil, err
 	}
 	var err error

@@ -49,7 +49,7 @@ func (t *transfer) folder(ctx context.Context, from, to string) error {
 		t.total += info.Size()
 		files = append(files, name)
 	}
-	if err := t.fs.MkdirAll(to, 0o755); err != nil {
+	if err := t.fs.MkdirAll(to, dirMode); err != nil {
 		return err
 	}
 	for _, name := range files {

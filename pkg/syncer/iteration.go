@@ -253,8 +253,11 @@ func (it *iteration) noteFailure(err error) {
 	if first || class == source.Wrong {
 		level = slog.LevelWarn
 	}
-	it.log.Log(context.Background(), level, "sync interrupted, trying again",
-		"sync_iteration", it.Syncer.iteration, "class", class, "peer", source.PeerOf(err, peer), "error", err)
+	args := []any{"sync_iteration", it.Syncer.iteration, "class", class, "error", err}
+	if peer = source.PeerOf(err, peer); peer != "" {
+		args = append(args, "peer", peer)
+	}
+	it.log.Log(context.Background(), level, "sync interrupted, trying again", args...)
 }
 
 // announce logs the beginning of an iteration, once its target is known.
