@@ -118,7 +118,7 @@ func (g *Generation) bundleIterator() (*pebble.Iterator, error) {
 // memory for a key.
 func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64, buf []byte) bool {
 	if g.opSize == 0 {
-		return it.SeekLT(bundleKey(buf, loc+1))
+		return seekBundleAt(it, loc, buf)
 	}
 	// Seeking forward is cheaper, and a closed bundle holds its whole slot.
 	// Only in the last slot there are fragments to skip.
@@ -131,7 +131,12 @@ func (g *Generation) seekBundle(it *pebble.Iterator, loc uint64, buf []byte) boo
 		return true // the caller asks for it again
 	}
 	if first := locationOf(it.Key()); first <= loc && first+uint64(len(value)/g.opSize) <= loc {
-		return it.SeekLT(bundleKey(buf, loc+1))
+		return seekBundleAt(it, loc, buf)
 	}
 	return true
+}
+
+// seekBundleAt moves to the last bundle that begins at loc or before.
+func seekBundleAt(it *pebble.Iterator, loc uint64, buf []byte) bool {
+	return it.SeekLT(bundleKey(buf, loc+1)) && it.Key()[0] == spaceBundle
 }

@@ -66,7 +66,7 @@ func (d *Dir) pebbleOptions(path string, fs vfs.FS) *pebble.Options {
 	// Large tables: a look-up that stays in the table of the one before it is
 	// spared opening another.
 	for i := range o.TargetFileSizes {
-		o.TargetFileSizes[i] = 32 << 20
+		o.TargetFileSizes[i] = 64 << 20
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10

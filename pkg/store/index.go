@@ -24,7 +24,7 @@ func (g *Generation) Index() (*Index, error) {
 }
 
 func (x *Index) open() (err error) {
-	x.it, err = x.g.db.NewIter(within(spaceIndex))
+	x.it, err = x.g.db.NewIter(before(indexEnd))
 	return classify("read index", err)
 }
 

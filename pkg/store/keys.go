@@ -40,6 +40,11 @@ func within(prefix ...byte) *pebble.IterOptions {
 	return &pebble.IterOptions{LowerBound: prefix, UpperBound: end}
 }
 
+// before bounds an iterator at the end of its space only: whoever looks keys up
+// compares what is found anyway, and a lower bound would be compared with the first
+// key of every block that is read from a table that begins in another space.
+func before(end []byte) *pebble.IterOptions { return &pebble.IterOptions{UpperBound: end} }
+
 // bundleKeyLen is the length of a bundle's key.
 const bundleKeyLen = 1 + 8
 

@@ -139,7 +139,7 @@ func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
 
 func (r *Reader) readTile(id mmr.TileID) (*Tile, error) {
 	if r.tiles == nil {
-		it, err := r.g.db.NewIter(within(spaceTile))
+		it, err := r.g.db.NewIter(before(tileEnd))
 		if err != nil {
 			return nil, classify("read tile", err)
 		}

@@ -14,7 +14,8 @@ type walker struct {
 
 func (w *walker) open() (err error) {
 	if w.it == nil {
-		w.it, err = w.g.bundleIterator()
+		w.it, err = w.g.db.NewIter(before(bundleEnd))
+		err = classify("read operations", err)
 	}
 	return err
 }
