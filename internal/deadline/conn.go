@@ -43,9 +43,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := c.Conn.Read(p)
-		if again := c.read.end(err); !again {
+		again, err := c.read.end(err)
+		if !again {
 			return n, err
-		} else if n > 0 {
+		}
+		if n > 0 {
 			return n, nil
 		}
 	}
@@ -59,8 +61,12 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		}
 		n, err := c.Conn.Write(p[written:])
 		written += n
-		if again := c.write.end(err); !again || written == len(p) {
+		again, err := c.write.end(err)
+		if !again {
 			return written, err
+		}
+		if written == len(p) {
+			return written, nil
 		}
 	}
 }
@@ -139,16 +145,17 @@ func (s *side) begin() error {
 }
 
 // end says whether the call is to be made again: the connection woke up for a
-// deadline that is no longer wanted.
-func (s *side) end(err error) (again bool) {
+// deadline that is no longer wanted. Otherwise err is the call's, or why it cannot be.
+func (s *side) end(err error) (again bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls--
 	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
+		return false, err
 	}
 	if !s.wanted.IsZero() && !time.Now().Before(s.wanted) {
-		return false
+		return false, err
 	}
-	return s.arm() == nil
+	err = s.arm()
+	return err == nil, err
 }

@@ -270,3 +270,17 @@ func TestHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
 		t.Errorf("the connection stays: %v", err)
 	}
 }
+
+// A connection may still have a deadline that nobody wants any more when nothing is written.
+func TestWritingNothingDoesNotMeetADeadlineThatWasLifted(t *testing.T) {
+	c, _, _ := pair(t)
+	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	if _, err := c.Write([]byte{1}); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	time.Sleep(5 * time.Millisecond)
+	if n, err := c.Write(nil); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}

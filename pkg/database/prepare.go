@@ -10,7 +10,7 @@ import (
 
 // Prepared is batches that were checked and sorted, which takes no look at what is
 // stored: a writer of many batches prepares the next ones while some are applied.
-// It can be applied again after a refusal.
+// It can be applied again after a refusal, by one call at a time.
 type Prepared struct {
 	codec   operation.Codec
 	batches []Batch

@@ -146,11 +146,16 @@ func (l *lineReader) read(queue chan<- *lineChunk) {
 // fill reads until b has n bytes.
 func fill(r io.Reader, b *[]byte, n int) error {
 	*b = slices.Grow(*b, max(0, n-len(*b)))
-	for len(*b) < n {
+	for idle := 0; len(*b) < n; idle++ {
 		m, err := r.Read((*b)[len(*b):n])
 		*b = (*b)[:len(*b)+m]
 		if err != nil {
 			return err
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle == 100 {
+			return io.ErrNoProgress
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func (c *session) read() error {
 		if errors.Is(err, errSkipped) {
 			continue
 		}
-		if err != nil || !waiting.takes(&r) {
+		if err != nil || c.goesAlone() || !waiting.takes(&r) {
 			if err := admit(); err != nil {
 				return err
 			}
@@ -37,6 +37,11 @@ func (c *session) read() error {
 		}
 		waiting = append(waiting, r)
 	}
+}
+
+// goesAlone tells whether the next request does not go together with others.
+func (c *session) goesAlone() bool {
+	return c.alone.Load() > 0 && c.alone.Add(-1) >= 0
 }
 
 // errSkipped is a frame that was skipped.

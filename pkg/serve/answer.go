@@ -54,32 +54,50 @@ func (w *worker) do(j job) {
 		c.release(reply{requests: len(all), reserved: j.reserved})
 		return
 	}
-	r := w.answer(c, all)
-	took := time.Since(j.admitted).Seconds()
-	for range all {
-		w.srv.opts.Metrics.duration.Observe(took)
-	}
-	r.reserved = c.settle(j.reserved, int64(len(r.frames)))
-	c.replies <- r
-}
-
-// answer builds the replies of a batch. They are of one published state.
-func (w *worker) answer(c *session, all batch) reply {
-	r := reply{requests: len(all)}
-	if len(all) > 1 {
-		w.out = w.srv.pool.get(int(all.reserved())) // which is not too far off then
-	}
-	for i := range all {
-		if sub := w.one(c, &all[i]); sub.sent > 0 {
-			r.sub = sub
+	for len(all) > 0 {
+		r, rest := w.answer(c, all)
+		took := time.Since(j.admitted).Seconds()
+		for range r.requests {
+			w.srv.opts.Metrics.duration.Observe(took)
 		}
+		r.reserved = c.settle(all[:r.requests].reserved(), int64(len(r.frames)))
+		c.replies <- r
+		all = rest
 	}
 	if w.view != nil {
 		w.view.Close()
+		w.view = nil
 	}
-	r.buffer, r.frames = w.out, *w.out
-	w.view, w.out = nil, nil
-	return r
+}
+
+// defaultPatience is how long replies wait for others of their batch. Requests that take
+// so long wait for the disk: so many of the connection's next ones as goAlone says go to
+// workers one by one, who wait side by side.
+const (
+	defaultPatience = 4 * time.Millisecond
+	goAlone         = 64
+)
+
+// answer builds the replies of a batch, of one published state, and returns those it had
+// no patience for.
+func (w *worker) answer(c *session, all batch) (r reply, rest batch) {
+	began := time.Now()
+	if len(all) > 1 {
+		w.out = w.srv.pool.get(int(all.reserved())) // which is not too far off then
+	}
+	for rest = all; len(rest) > 0; rest = rest[1:] {
+		if r.requests > 0 && time.Since(began) >= w.srv.opts.patience {
+			c.alone.Store(goAlone)
+			break
+		}
+		if sub := w.one(c, &rest[0]); sub.sent > 0 {
+			r.sub = sub
+		}
+		r.requests++
+	}
+	r.buffer = w.srv.pool.fit(w.out)
+	r.frames, w.out = *r.buffer, nil
+	return r, rest
 }
 
 // room is where a frame of so many bytes is appended.

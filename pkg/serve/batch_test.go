@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"math"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ func TestSmallRequestsThatComeTogetherAreAnsweredFromOneView(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := &countedViews{Database: f}
 			l := newPipes()
-			s := start(t, db, Options{}, l)
+			s := start(t, db, Options{patience: time.Hour}, l)
 			c := dial(t, l, anyFixed)
 			c.send(tc.ask...) // in one piece
 			asked := make(map[uint64][]wire.Message)
@@ -95,6 +96,88 @@ func TestSmallRequestsThatComeTogetherAreAnsweredFromOneView(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Refusals are short, whatever was reserved for what they refuse: who sends many and
+// takes none holds no more memory than is counted.
+func TestRefusedBatchesHoldLittleMemory(t *testing.T) {
+	f := newFixture(t, anyFixed, 2, 3000, 32)
+	s := New(f, Options{})
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	c := newSession(s, near)
+	w := worker{srv: s}
+	for name, r := range map[string]wire.GetOperations{
+		"refused":  {Size: 1 << 61, Start: 1, Max: 100},
+		"answered": {Size: f.last().Size, Start: 1, Max: 100},
+	} {
+		one := request{kind: getOperations, get: r}
+		one.reserved = s.reservation(&one)
+		for _, n := range []int{1, 2, 3} {
+			reply, rest := w.answer(c, slices.Repeat(batch{one}, n))
+			if len(rest) > 0 || reply.requests != n {
+				t.Fatalf("%d answered, %d left", reply.requests, len(rest))
+			}
+			if most := 4 * max(len(reply.frames), 1<<minBufferBits); cap(*reply.buffer) > most {
+				t.Errorf("%d %s: %d bytes hold %d", n, name, len(reply.frames), cap(*reply.buffer))
+			}
+		}
+	}
+	w.view.Close()
+}
+
+// slowDisk is a database that takes its time for every request.
+type slowDisk struct{ Database }
+
+func (s slowDisk) View() (View, error) {
+	v, err := s.Database.View()
+	return slowView{v}, err
+}
+
+type slowView struct{ View }
+
+const slowRead = 20 * time.Millisecond
+
+func (s slowView) AppendOperations(dst []byte, start, end uint64, most int) ([]byte, int, error) {
+	time.Sleep(slowRead)
+	return s.View.AppendOperations(dst, start, end, most)
+}
+
+// One worker that waits for the disk sixteen times would make a peer wait as long for
+// the first reply: it sends what it has, and others join in from then on.
+func TestRequestsThatWaitForTheDiskWaitSideBySide(t *testing.T) {
+	f := newFixture(t, anyFixed, 2, 300, 32)
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		srv := New(slowDisk{f}, Options{Workers: 8})
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(t.Context(), l) }()
+		c := dial(t, l, anyFixed)
+		req := &wire.GetOperations{Size: f.last().Size, Start: 1, Max: 1}
+		ask := func() (first, last time.Duration) {
+			began := time.Now()
+			c.send(slices.Repeat([]wire.Message{req}, maxBatch)...)
+			c.receive()
+			first = time.Since(began)
+			for range maxBatch - 1 {
+				c.receive()
+			}
+			return first, time.Since(began)
+		}
+		if first, last := ask(); first > 2*slowRead || last > maxBatch*slowRead {
+			t.Errorf("together: the first reply after %v, the last after %v", first, last)
+		}
+		if _, last := ask(); last > 3*slowRead {
+			t.Errorf("side by side: the last reply after %v", last)
+		}
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestABatchIsNoLargerThanWhatMayBeInFlight(t *testing.T) {

@@ -37,6 +37,19 @@ func (p *bufferPool) get(n int) *[]byte {
 	return &b
 }
 
+// fit returns the bytes of b in a buffer that is not several times as large, as refusals
+// need less than what was asked for: what a reply holds while it waits for its peer is
+// about what is counted. Whoever holds the result owns it; b is gone.
+func (p *bufferPool) fit(b *[]byte) *[]byte {
+	if cap(*b) <= 4<<minBufferBits || cap(*b) <= 4*len(*b) {
+		return b
+	}
+	small := p.get(len(*b))
+	*small = append(*small, *b...)
+	p.put(b)
+	return small
+}
+
 // put takes a buffer back; the caller must not touch its bytes any more.
 // A buffer that has grown goes to the largest class it can serve.
 func (p *bufferPool) put(b *[]byte) {

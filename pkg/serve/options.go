@@ -135,6 +135,8 @@ type Options struct {
 
 	// Metrics counts. nil: counted nowhere.
 	Metrics *Metrics
+
+	patience time.Duration // see defaultPatience
 }
 
 // withDefaults fills in what was left zero and pulls the rest into range.
@@ -156,6 +158,7 @@ func (o Options) withDefaults() Options {
 	o.WriteTimeout = timeout(o.WriteTimeout, DefaultWriteTimeout)
 	o.IdleTimeout = timeout(o.IdleTimeout, DefaultIdleTimeout)
 	o.LimitWait = positive(o.LimitWait, DefaultLimitWait)
+	o.patience = positive(o.patience, defaultPatience)
 	o.Workers = positive(o.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -45,6 +45,7 @@ type session struct {
 
 	inflight inflight       // requests admitted and not yet written
 	account  account        // of the server's budget
+	alone    atomic.Int32   // requests that do not go together with others, see goAlone
 	pace     pace           // of the peer, taking replies
 	next     turn           // of the reader
 	pending  sync.WaitGroup // batches handed to workers

@@ -10,6 +10,8 @@ const (
 	// turnCost is what a turn costs beside the bytes of its reply, in bytes: the
 	// work of a request whatever its size.
 	turnCost = 4 << 10
+	// moreCost is the same of each further request of a batch, which is less.
+	moreCost = 1 << 10
 
 	// heavy is what a turn takes that others notice, in bytes: hundreds of
 	// microseconds of a core, for building a reply or writing it.
@@ -217,6 +219,9 @@ func (t *turns) take(from *flows) job {
 	f.first, place.job, place.next = place.next, job{}, nil
 	t.now = max(t.now, f.tag)
 	f.tag = t.now + uint64(j.reserved) + turnCost
+	if j.batch != nil {
+		f.tag += moreCost * uint64(len(*j.batch)-1)
+	}
 	if f.first != nil {
 		heap.Push(t.kind(f.first.job), f)
 	} else {
