@@ -74,7 +74,7 @@ func (w *worker) do(j job) {
 // so long wait for the disk: so many of the connection's next ones as goAlone says go to
 // workers one by one, who wait side by side.
 const (
-	defaultPatience = 4 * time.Millisecond
+	defaultPatience = 20 * time.Millisecond
 	goAlone         = 64
 )
 

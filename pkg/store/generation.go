@@ -40,6 +40,7 @@ type Generation struct {
 
 	readers readerPool
 	tiles   tileCache
+	damaged spots
 	tidier  tidier
 	held    atomic.Bool // merges are put off
 }

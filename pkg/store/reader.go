@@ -138,6 +138,10 @@ func (r *Reader) Tile(id mmr.TileID) (*Tile, error) {
 }
 
 func (r *Reader) readTile(id mmr.TileID) (*Tile, error) {
+	where := tileSpot(id)
+	if err := r.g.damaged.known(where); err != nil {
+		return nil, err
+	}
 	if r.tiles == nil {
 		it, err := r.g.db.NewIter(before(tileEnd))
 		if err != nil {
@@ -148,13 +152,13 @@ func (r *Reader) readTile(id mmr.TileID) (*Tile, error) {
 	key := tileKey(r.tileKey[:0], id)
 	if !seekFar(r.tiles, key, tileEnd) || string(r.tiles.Key()) != string(key) {
 		if err := r.tiles.Error(); err != nil {
-			return nil, classify("read tile", err)
+			return nil, r.g.damaged.note(where, classify("read tile", err))
 		}
 		return nil, tileMissing(r.g, id)
 	}
 	value, err := r.tiles.ValueAndErr()
 	if err != nil {
-		return nil, classify("read tile", err)
+		return nil, r.g.damaged.note(where, classify("read tile", err))
 	}
 	t := new(Tile)
 	return t, t.set(r.g, id, value)

@@ -53,15 +53,22 @@ func (w *walker) moveTo(loc uint64) error {
 		}
 		near = loc >= b.End() && loc-b.End() < SlotOperations
 	}
+	if err := w.g.damaged.known(slotSpot(loc)); err != nil {
+		return err
+	}
 	if err := w.open(); err != nil {
 		return err
 	}
 	w.held = false
 	// The next bundle is often the one; where operations vary in length nothing
 	// else is as cheap.
-	if near && w.it.Next() {
-		if err := w.decode(loc); err != nil || w.held {
-			return err
+	if near {
+		if w.it.Next() {
+			if err := w.decode(loc); err != nil || w.held {
+				return err
+			}
+		} else if err := w.it.Error(); err != nil {
+			return w.failed(loc, err)
 		}
 	}
 	for ok := w.g.seekBundle(w.it, loc, w.key[:0]); ok; ok = w.it.Next() {
@@ -73,16 +80,22 @@ func (w *walker) moveTo(loc uint64) error {
 		}
 	}
 	if err := w.it.Error(); err != nil {
-		return classify("read operations", err)
+		return w.failed(loc, err)
 	}
 	return corrupt(w.g.path, "operation at location %d is missing", loc)
+}
+
+// failed is what the walker's user gets to know of an error of the iterator on the way
+// to loc.
+func (w *walker) failed(loc uint64, err error) error {
+	return w.g.damaged.note(slotSpot(loc), classify("read operations", err))
 }
 
 // decode decodes the bundle the iterator stands at. It is held if loc lies in it.
 func (w *walker) decode(loc uint64) error {
 	value, err := w.it.ValueAndErr()
 	if err != nil {
-		return classify("read operations", err)
+		return w.failed(loc, err)
 	}
 	if err := w.at.decode(w.g, w.it.Key(), value); err != nil {
 		return err
