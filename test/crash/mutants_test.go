@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{"CURRENT's name is not synced", "../../internal/durable/durable.go", "return SyncDir(fsys, fsys.PathDir(path))", "return nil", powerCuts + "creation"},
 	{"the storage directory's name is not synced", "current.go", "syncDir(fs, fs.PathDir(p))", "syncDir(fs, p)", powerCuts + "creation"},
 	{"small commits are not synced", "writer.go", "w.batch.Commit(pebble.Sync)", "w.batch.Commit(pebble.NoSync)", powerCuts + "commit_any"},
-	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts + "commit_any"},
+	{"markers come before what they name", "pebblefs.go", "syncDir(f.FS, f.PathDir(name))", "error(nil)", powerCuts + "(commit|prune|restart_after|moving)"},
 	{"a directory cannot be looked at and is taken for there", "current.go", "		if !isNotExist(err) {\n			return err\n		}\n", "		if !isNotExist(err) {\n			break\n		}\n", failures + "creation"},
 	{"a replaced generation goes before the new one is in use", "../database/load.go",
 		"		if err := d.dir.SetCurrent(l.g.Number()); err != nil {\n",
