@@ -37,7 +37,7 @@ type worker struct {
 	srv  *Server
 	view View    // of the batch; nil: not needed yet
 	out  *[]byte // the frames of the batch, pooled; nil: none yet
-	ops  []byte  // scratch: the operations of a reply
+	last int     // bytes of the operations it read last: about as many as those of the next reply
 }
 
 // do answers a batch; the replies go to its session, which is never waited for.
@@ -219,13 +219,13 @@ func (w *worker) operations(r *wire.GetOperations) error {
 	case r.Start < v.Start():
 		return refuse(wire.Database, "operations below location %d are pruned, start is %d", v.Start(), r.Start)
 	}
-	ops, n, err := v.AppendOperations(w.ops[:0], r.Start, r.Start+w.srv.count(r), w.srv.opts.MaxReplyBytes)
+	scratch := w.srv.pool.get(w.last)
+	defer w.srv.pool.put(scratch)
+	ops, n, err := v.AppendOperations(*scratch, r.Start, r.Start+w.srv.count(r), w.srv.opts.MaxReplyBytes)
 	if err != nil {
 		return err
 	}
-	if cap(ops) <= 1<<maxBufferBits {
-		w.ops = ops
-	}
+	*scratch, w.last = ops, len(ops)
 	proof, err := v.Prove(r.Size, r.Start, r.Start+uint64(n))
 	if err != nil {
 		return err

@@ -6,12 +6,11 @@ import (
 )
 
 // Reply buffers come in powers of two between these. The smallest holds a
-// target or an error, the largest that is kept a reply of 10,000 fixed
-// operations; what needs more is left to the garbage collector, so that one
-// large reply does not hold its memory for ever.
+// target or an error, the largest that is kept the operations of the largest reply by
+// default; what needs more is left to the garbage collector.
 const (
 	minBufferBits = 8
-	maxBufferBits = 20
+	maxBufferBits = 22
 )
 
 // bufferPool recycles the memory of replies. The zero value is ready.

@@ -4,7 +4,7 @@ import "testing"
 
 func TestBuffersHaveRoomAndLargeOnesAreNotKept(t *testing.T) {
 	var p bufferPool
-	for _, n := range []int{0, 1, 255, 256, 257, 4096, 1<<maxBufferBits - 1, 1 << maxBufferBits, 1<<maxBufferBits + 1, 5 << 20} {
+	for _, n := range []int{0, 1, 255, 256, 257, 4096, 1<<maxBufferBits - 1, 1 << maxBufferBits, 1<<maxBufferBits + 1, 5 << 20, 3 << 21} {
 		b := p.get(n)
 		if len(*b) != 0 || cap(*b) < n {
 			t.Errorf("get(%d): %d bytes, room for %d", n, len(*b), cap(*b))
