@@ -692,6 +692,9 @@ func TestWhoReadsNothingIsCutOff(t *testing.T) {
 
 func TestWhoReadsTooSlowlyIsToldSo(t *testing.T) {
 	f, c := large(t, func(h *watchHub) { h.wait, h.pace = 500*time.Millisecond, 1<<30 })
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	var got bytes.Buffer
 	for {
 		b := make([]byte, 16<<10)
@@ -699,7 +702,7 @@ func TestWhoReadsTooSlowlyIsToldSo(t *testing.T) {
 		if got.Write(b[:n]); err != nil || bytes.HasSuffix(got.Bytes(), []byte("\r\n0\r\n\r\n")) {
 			break
 		}
-		time.Sleep(300 * time.Microsecond)
+		time.Sleep(2 * time.Millisecond) // ten megabytes take more than a second
 	}
 	tail := got.Bytes()[max(0, got.Len()-500):]
 	if !bytes.Contains(tail, []byte("event: end\ndata: {")) || !bytes.Contains(tail, []byte(`"code":"unavailable"`)) {
