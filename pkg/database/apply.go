@@ -74,20 +74,26 @@ func (d *DB) Apply(ctx context.Context, b Batch) (Commit, error) {
 // the price of one look through the index and of one wait for the disk; their
 // memory, about twice over, is the caller's concern. If one is refused, none is applied.
 func (d *DB) ApplyAll(ctx context.Context, batches []Batch) (Commit, error) {
-	return d.applyAll(ctx, func() (*Prepared, error) { return d.Prepare(batches) })
-}
-
-func (d *DB) applyAll(ctx context.Context, batches func() (*Prepared, error)) (Commit, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
-	if err := ctx.Err(); err != nil {
-		return Commit{}, err
-	}
-	w, err := d.openWriter()
+	w, err := d.begin(ctx)
 	if err != nil {
 		return Commit{}, err
 	}
-	p, err := batches()
+	return d.applyBatches(w, batches)
+}
+
+// begin returns the writer, unless ctx is over; d.write is held.
+func (d *DB) begin(ctx context.Context) (*writerState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return d.openWriter()
+}
+
+// applyBatches does the work of ApplyAll; d.write is held.
+func (d *DB) applyBatches(w *writerState, batches []Batch) (Commit, error) {
+	p, err := d.Prepare(batches)
 	if err != nil {
 		return Commit{}, err
 	}
@@ -101,10 +107,7 @@ func (d *DB) applyAll(ctx context.Context, batches func() (*Prepared, error)) (C
 func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commit, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
-	if err := ctx.Err(); err != nil {
-		return Commit{}, err
-	}
-	w, err := d.openWriter()
+	w, err := d.begin(ctx)
 	if err != nil {
 		return Commit{}, err
 	}
@@ -117,14 +120,10 @@ func (d *DB) Update(ctx context.Context, fn func(v *View) (Batch, error)) (Commi
 	if err != nil {
 		return Commit{}, err
 	}
-	p, err := d.Prepare([]Batch{b})
-	if err != nil {
-		return Commit{}, err
-	}
-	return d.apply(w, p)
+	return d.applyBatches(w, []Batch{b})
 }
 
-// apply does the work of ApplyAll; d.write is held.
+// apply does the work of ApplyPrepared; d.write is held.
 func (d *DB) apply(w *writerState, b *Prepared) (Commit, error) {
 	if len(b.batches) == 0 {
 		return w.last(&plan{}), nil

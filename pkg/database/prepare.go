@@ -25,28 +25,17 @@ type Prepared struct {
 // change is a write of a batch, if it is the batch's last one on its key.
 type change struct {
 	write *Write
-	key   int  // its number in plan.keys
+	key   int  // its number in Prepared.sorted
 	same  bool // it is what is stored; known where the batch is to be reduced
 }
 
 // Prepare checks and sorts batches for ApplyPrepared. What they refer to is read until
 // that returns. Errors are those of package operation, ErrDelete and ErrFloor, and name
 // the batch if there are several.
-func (d *DB) Prepare(batches []Batch) (*Prepared, error) { return prepare(d.codec, batches) }
-
-// ApplyPrepared is ApplyAll of batches that were prepared, by this database or another
-// of the same family and encoding.
-func (d *DB) ApplyPrepared(ctx context.Context, p *Prepared) (Commit, error) {
-	if p.codec != d.codec {
-		return Commit{}, fmt.Errorf("batches were prepared for a database of %s, this one is of %s", p.codec, d.codec)
-	}
-	return d.applyAll(ctx, func() (*Prepared, error) { return p, nil })
-}
-
-func prepare(codec operation.Codec, batches []Batch) (*Prepared, error) {
-	p := &Prepared{codec: codec, batches: batches}
+func (d *DB) Prepare(batches []Batch) (*Prepared, error) {
+	p := &Prepared{codec: d.codec, batches: batches}
 	for i := range batches {
-		n, err := checkBatch(codec, &batches[i])
+		n, err := checkBatch(d.codec, &batches[i])
 		if err != nil {
 			return nil, ofBatch(err, i, len(batches))
 		}
@@ -60,7 +49,22 @@ func prepare(codec operation.Codec, batches []Batch) (*Prepared, error) {
 	return p, nil
 }
 
-// check says whether a batch can be written, and about how many bytes its
+// ApplyPrepared is ApplyAll of batches that were prepared, by this database or another
+// of the same family and encoding.
+func (d *DB) ApplyPrepared(ctx context.Context, p *Prepared) (Commit, error) {
+	if p.codec != d.codec {
+		return Commit{}, fmt.Errorf("batches were prepared for a database of %s, this one is of %s", p.codec, d.codec)
+	}
+	d.write.Lock()
+	defer d.write.Unlock()
+	w, err := d.begin(ctx)
+	if err != nil {
+		return Commit{}, err
+	}
+	return d.apply(w, p)
+}
+
+// checkBatch says whether a batch can be written, and about how many bytes its
 // operations will have.
 func checkBatch(codec operation.Codec, b *Batch) (size int, err error) {
 	if err := checkNotes(b.Notes); err != nil {

@@ -162,11 +162,7 @@ func (d *DB) applyLarge(_ context.Context, b Batch) (Commit, error) {
 	if err := w.w.Append(operation.Run{}, 1<<20); err != nil {
 		return Commit{}, err
 	}
-	p, err := d.Prepare([]Batch{b})
-	if err != nil {
-		return Commit{}, err
-	}
-	return d.apply(w, p)
+	return d.applyBatches(w, []Batch{b})
 }
 
 // A note is there if and only if its commit is, wherever the power fails:

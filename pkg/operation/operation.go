@@ -187,7 +187,7 @@ func (c Codec) encodedLen(op Operation) int {
 		n += itemLen(op.Key, keyWidth)
 	}
 	if op.Kind == Commit {
-		n += 1 + uvarintLen(op.Floor)
+		n += 1 + UvarintLen(op.Floor)
 	}
 	if op.Kind.hasValue() || op.Value != nil {
 		n += itemLen(op.Value, valueWidth)
@@ -199,7 +199,7 @@ func itemLen(item []byte, width int) int {
 	if width > 0 {
 		return width
 	}
-	return uvarintLen(uint64(len(item))) + len(item)
+	return UvarintLen(uint64(len(item))) + len(item)
 }
 
 // Append checks an operation and appends its encoding to dst. On an error,

@@ -35,4 +35,5 @@ func ReadUvarint(b []byte, width int) (v uint64, n int, err error) {
 	return 0, 0, &DecodeError{Offset: n, Reason: "varint cut short"}
 }
 
-func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+// UvarintLen is the length in bytes of what AppendUvarint appends.
+func UvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }

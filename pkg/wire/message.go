@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"strings"
 
 	"github.com/proofsync/proofsync/pkg/mmr"
@@ -159,18 +158,17 @@ func AppendOperationsReply(dst []byte, id uint64, p mmr.Proof, count int, ops []
 
 // operationsReplySize is the length of what AppendOperationsReply appends.
 func operationsReplySize(p mmr.Proof, count int, ops []byte, pins []mmr.Digest, hasPins bool) int {
-	n := 1 + 8 + uvarintSize(p.Leaves) + uvarintSize(p.InactivePeaks) + digestsSize(p.Digests)
-	n += uvarintSize(uint64(count)) + len(ops) + 1
+	n := 1 + 8 + operation.UvarintLen(p.Leaves) + operation.UvarintLen(p.InactivePeaks) + digestsSize(p.Digests)
+	n += operation.UvarintLen(uint64(count)) + len(ops) + 1
 	if hasPins {
 		n += digestsSize(pins)
 	}
 	return n
 }
 
-func digestsSize(ds []mmr.Digest) int { return uvarintSize(uint64(len(ds))) + len(ds)*mmr.DigestSize }
-
-// uvarintSize is the length of what operation.AppendUvarint appends.
-func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+func digestsSize(ds []mmr.Digest) int {
+	return operation.UvarintLen(uint64(len(ds))) + len(ds)*mmr.DigestSize
+}
 
 // AppendTo implements Message.
 func (m *GetTarget) AppendTo(dst []byte) []byte { return appendHeader(dst, m.Tag(), m.ID) }
