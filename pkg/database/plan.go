@@ -87,6 +87,7 @@ func (w *writerState) newPlan(b *Prepared) (*plan, error) {
 			return nil, ofBatch(err, i, len(p.batches))
 		}
 	}
+	p.raise.learn(p)
 	return p, nil
 }
 

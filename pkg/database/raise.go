@@ -17,6 +17,7 @@ type raise struct {
 	moves int    // about how many are to be made
 	size  int    // of the window before, in operations; 0: none yet
 	moved int    // of that window
+	made  int    // moves of all of them
 
 	window []candidate // what is left of the stored operations below at
 	buf    []byte      // their bytes
@@ -80,7 +81,27 @@ func (r *raise) ahead(p *plan) error {
 		return nil
 	}
 	r.expect(p, n*live/asked+len(p.batches))
-	return r.fill(p, r.moves+r.moves/4) // some are dead, or written by the batches
+	return r.fill(p, p.w.passing.window(r.moves))
+}
+
+// passing is how many locations a raise passed to move so many operations: the others
+// were dead, or written by its batches. The next raise will find about as many.
+type passing struct{ locations, moves uint64 }
+
+// firstPassing is taken for what nobody knows yet.
+var firstPassing = passing{10, 9}
+
+// window is how many locations are to be looked at for so many moves, with some to spare:
+// what remains costs another pass through the index.
+func (x passing) window(moves int) int {
+	return int(min(uint64(moves)*x.locations/x.moves*9/8, lastRaise))
+}
+
+// learn notes what a raise that was large enough to tell has passed.
+func (r *raise) learn(p *plan) {
+	if moves := r.made; moves >= max(p.w.ahead, 1) {
+		p.w.passing = passing{p.floor - p.w.state.Floor, uint64(moves)}
+	}
 }
 
 // by raises the floor by so many live operations. Those moved by the same batch
@@ -97,6 +118,7 @@ func (r *raise) by(p *plan, steps int) error {
 			return nil
 		}
 		r.moves--
+		r.made++
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type writerState struct {
 	tip      tip         // of the last operation, once one was appended
 	spans    []*mmr.Span // reused while hashing
 	ahead    int         // see aheadKeys
+	passing  passing     // of the last large raise
 }
 
 // tip is what publishing needs to know of the last operation.
@@ -38,7 +39,7 @@ func (d *DB) newWriter(g *generation, s store.State) (*writerState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s, ahead: d.aheadKeys}, nil
+	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s, ahead: d.aheadKeys, passing: firstPassing}, nil
 }
 
 const (
