@@ -216,7 +216,8 @@ func (l *Load) Append(span *mmr.Span, run operation.Run) error {
 	if err := l.d.space.Need(spaceOf(len(run.Bytes()), run.Len())); err != nil {
 		return err
 	}
-	if err := l.w.appendSpan(span, run, int(min(l.rest(), uint64(l.d.loadOperations)))); err != nil {
+	expect := min(l.rest(), uint64(l.d.loadOperations+run.Len())) // the flush comes after what goes beyond
+	if err := l.w.appendSpan(span, run, int(expect)); err != nil {
 		return l.fail(err)
 	}
 	if pending := l.w.w.Pending(); l.w.w.PendingBytes() >= loadBytes || pending >= l.d.loadOperations || l.tail(pending) {

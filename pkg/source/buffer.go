@@ -8,8 +8,10 @@ import (
 )
 
 // firstStep is how much is allocated for a frame on the word of its length
-// prefix alone, in bytes; beyond it, memory grows as bytes arrive.
-const firstStep = 64 << 10
+// prefix alone, in bytes; beyond it, memory grows as bytes arrive. A connection
+// reads one frame at a time, and none that is longer than was reserved for it, so this
+// is little; that most answers come into memory of their size at once is worth much.
+const firstStep = 1 << 20
 
 // bufferPool keeps frame buffers for reuse. They are in use only between the
 // arrival of a frame and Answer.Release, so their number is bounded by the

@@ -84,7 +84,7 @@ const tableSyncBytes = 2 << 20
 func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk, error) {
 	buffers.reset()
 	expect = min(expect, 16*indexTableEntries) // it is a hint
-	buffers.entries, buffers.kinds = slices.Grow(buffers.entries, expect), slices.Grow(buffers.kinds, expect)
+	buffers.entries, buffers.kinds = withRoom(buffers.entries, expect), withRoom(buffers.kinds, expect)
 	b := &bulk{g: g, dir: fmt.Sprintf("%s-%d%s", g.path, number, loadSuffix), bulkBuffers: buffers}
 	if err := g.dir.fs.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("clear %s: %w", b.dir, err)
@@ -95,6 +95,15 @@ func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk
 	var err error
 	b.bundles, err = b.newTable()
 	return b, err
+}
+
+// withRoom is s with room for n elements in all. Unlike slices.Grow it does not touch new
+// memory before that is used, which for megabytes takes longer than a collection waits.
+func withRoom[E any](s []E, n int) []E {
+	if cap(s) >= n {
+		return s
+	}
+	return append(make([]E, 0, n), s...)
 }
 
 func (b *bulk) memory() int {
@@ -114,7 +123,7 @@ func (b *bulk) index(g *Generation, key []byte, loc uint64, kind byte) {
 
 func (b *bulk) addEntry(at int, kind byte) {
 	if at == 0 { // the other keys are about as long
-		b.keys = slices.Grow(b.keys, min(cap(b.entries)*len(b.keys), mostKeyBytes))
+		b.keys = withRoom(b.keys, min(cap(b.entries)*len(b.keys), mostKeyBytes))
 	}
 	k := b.keys[at+1:]
 	var prefix uint64
