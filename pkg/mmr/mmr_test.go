@@ -286,6 +286,71 @@ func TestSnapshotStaysWhileTheFrontierGrows(t *testing.T) {
 	}
 }
 
+// A span hashes two at a time where it can: every digest is what HashLeaf and
+// HashNode make one by one, wherever it starts and whatever the lengths are.
+func TestASpanHasTheDigestsOfSingleHashes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	data := make([]byte, 100_000)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	lengths := map[string]func(i int) int{
+		"fixed":         func(int) int { return 65 },
+		"empty":         func(int) int { return 0 },
+		"turns":         func(i int) int { return []int{10, 1000}[i%2] },
+		"small":         func(int) int { return rng.IntN(130) },
+		"some are long": func(int) int { return []int{0, 65, 1024, 5000, 90_000}[rng.IntN(5)] },
+	}
+	span := new(Span) // whose memory the next one finds
+	for name, length := range lengths {
+		for count := range 70 {
+			if count > 40 && name != "some are long" {
+				count *= 11 // 770 operations are whole nodes of SpanHeight
+			}
+			var e elements
+			for i := range count {
+				n := length(i)
+				at := rng.IntN(len(data) - n)
+				e = append(e, data[at:at+n])
+			}
+			start := rng.Uint64N(1000)
+			span.Reset(start, e)
+			end := start + uint64(count)
+			for h := uint8(0); h <= SpanHeight; h++ {
+				base, got := span.level(h)
+				var want []Digest
+				for i := base; (i+1)<<h <= end; i++ {
+					n := Node{h, i}
+					if h == 0 {
+						want = append(want, HashLeaf(i, e[i-start]))
+						continue
+					}
+					left, _ := span.Digest(n.Left())
+					right, _ := span.Digest(n.Right())
+					want = append(want, HashNode(n, left, right))
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s: %d operations from %d on: height %d differs", name, count, start, h)
+				}
+			}
+		}
+	}
+}
+
+func TestALevelMayTakeThePlaceOfTheOneBelow(t *testing.T) {
+	for count := range 40 {
+		row := slices.Clone(newNaive(80).nodes[:2*count])
+		var want []Digest
+		for i := range count {
+			want = append(want, HashNode(Node{3, 77 + uint64(i)}, row[2*i], row[2*i+1]))
+		}
+		HashLevel(row[:count], row, 3, 77)
+		if !slices.Equal(row[:count], want) {
+			t.Fatalf("%d nodes differ", count)
+		}
+	}
+}
+
 type fixed65 struct {
 	data []byte
 }

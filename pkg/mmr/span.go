@@ -1,6 +1,9 @@
 package mmr
 
-// Elements are consecutive encoded operations.
+import "github.com/proofsync/proofsync/internal/sha256x2"
+
+// Elements are consecutive encoded operations. What At returned has to stay as it
+// is while others are asked for.
 type Elements interface {
 	Len() int
 	At(i int) []byte
@@ -35,9 +38,7 @@ func (s *Span) Reset(start uint64, e Elements) {
 	s.start, s.end = start, start+uint64(n)
 	s.base[0] = start
 	leaves := resize(s.levels[0], n)
-	for i := range leaves {
-		leaves[i] = HashLeaf(start+uint64(i), e.At(i))
-	}
+	hashLeaves(leaves, start, e)
 	s.levels[0] = leaves
 	for h := uint8(1); h <= SpanHeight; h++ {
 		first := (start + 1<<h - 1) >> h
@@ -47,12 +48,32 @@ func (s *Span) Reset(start uint64, e Elements) {
 		}
 		s.base[h] = first
 		level := resize(s.levels[h], count)
-		below, offset := s.levels[h-1], int(2*first-s.base[h-1])
-		for i := range level {
-			c := offset + 2*i
-			level[i] = HashNode(Node{h, first + uint64(i)}, below[c], below[c+1])
+		if count > 0 { // below may end before its first left child
+			HashLevel(level, s.levels[h-1][2*first-s.base[h-1]:], h, first)
 		}
 		s.levels[h] = level
+	}
+}
+
+// hashLeaves stores the digests of the operations at [first, first+e.Len()) in dst.
+func hashLeaves(dst []Digest, first uint64, e Elements) {
+	done := sha256x2.Pairs(dst, func(i int) (uint64, []byte, []byte) {
+		return LeafPosition(first + uint64(i)), nil, e.At(i)
+	})
+	for i := done; i < len(dst); i++ {
+		dst[i] = HashLeaf(first+uint64(i), e.At(i))
+	}
+}
+
+// HashLevel stores the digests of the nodes of height h from index first on in
+// dst, as many as it has room for. below has those of their children, two each; dst
+// may be its beginning.
+func HashLevel(dst, below []Digest, h uint8, first uint64) {
+	done := sha256x2.Pairs(dst, func(i int) (uint64, []byte, []byte) {
+		return Node{h, first + uint64(i)}.Position(), below[2*i][:], below[2*i+1][:]
+	})
+	for i := done; i < len(dst); i++ {
+		dst[i] = HashNode(Node{h, first + uint64(i)}, below[2*i], below[2*i+1])
 	}
 }
 
