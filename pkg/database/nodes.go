@@ -11,8 +11,9 @@ import (
 // few tiles and at most two bundles, and its reader keeps the ones it saw last. Not
 // safe for concurrent use.
 type nodes struct {
-	v *View
-	r *store.Reader
+	v   *View
+	r   *store.Reader
+	row [1 << (mmr.TileFloor - 1)]mmr.Digest // memory of rehash
 }
 
 // digest finds the digest of a node that ends at or below Size: pinned, at
@@ -55,8 +56,7 @@ func (s *nodes) rehash(n mmr.Node) (mmr.Digest, error) {
 	if n.End() > s.v.state.Size {
 		return mmr.Digest{}, fmt.Errorf("%w: digest of [%d, %d), size %d", ErrBeyond, n.First(), n.End(), s.v.state.Size)
 	}
-	var row [1 << (mmr.TileFloor - 1)]mmr.Digest // of one height
-	count := 0
+	row, count := s.row[:], 0 // of one height
 	err := s.r.Bundles(n.First(), n.End(), func(b *store.Bundle, i, j int) error {
 		for k := i; k < j; k++ {
 			row[count] = mmr.HashLeaf(b.First+uint64(k), b.At(k))
@@ -69,9 +69,7 @@ func (s *nodes) rehash(n mmr.Node) (mmr.Digest, error) {
 	}
 	for h := uint8(1); h <= n.Height; h++ {
 		count /= 2
-		for i := range count {
-			row[i] = mmr.HashNode(mmr.Node{Height: h, Index: n.First()>>h + uint64(i)}, row[2*i], row[2*i+1])
-		}
+		mmr.HashLevel(row[:count], row, h, n.First()>>h)
 	}
 	return row[0], nil
 }

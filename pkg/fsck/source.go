@@ -116,10 +116,7 @@ func (l *Log) rehash(n mmr.Node) (mmr.Digest, error) {
 		return mmr.Digest{}, err
 	}
 	for h := uint8(1); h <= n.Height; h++ {
-		first := n.First() >> h
-		for i := range len(level) / 2 {
-			level[i] = mmr.HashNode(mmr.Node{Height: h, Index: first + uint64(i)}, level[2*i], level[2*i+1])
-		}
+		mmr.HashLevel(level[:len(level)/2], level, h, n.First()>>h)
 		level = level[:len(level)/2]
 	}
 	return level[0], nil
