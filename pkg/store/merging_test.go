@@ -11,35 +11,35 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// mergeFS lets merges of tables get as far as their first block, and no further
+// mergeFS lets merges of tables get as far as their first blocks, and no further
 // before it is told.
 type mergeFS struct {
 	FS
-	more    atomic.Bool // a table got a second block; several may be written side by side
 	first   sync.Once
 	reached chan struct{} // closed at the first block
 	resume  chan struct{}
+	more    atomic.Bool // a block came after that
 }
 
 func (f *mergeFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, c)
 	if err == nil && c == mergeCategory {
-		return &slowFile{File: file, f: f}, nil
+		return &slowFile{file, f}, nil
 	}
 	return file, err
 }
 
 type slowFile struct {
 	vfs.File
-	f     *mergeFS
-	begun bool
+	f *mergeFS
 }
 
 func (s *slowFile) Write(b []byte) (int, error) {
-	if s.begun {
+	select {
+	case <-s.f.resume:
 		s.f.more.Store(true)
+	default:
 	}
-	s.begun = true
 	s.f.first.Do(func() { close(s.f.reached) })
 	<-s.f.resume
 	return s.File.Write(b)
