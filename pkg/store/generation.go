@@ -58,7 +58,7 @@ func (d *Dir) pebbleOptions(path string, fs vfs.FS) *pebble.Options {
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 3,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       64,
+		L0StopWritesThreshold:       stopLayers,
 		LBaseMaxBytes:               64 << 20,
 		Logger:                      pebbleLogger{d, path},
 	}
@@ -151,6 +151,10 @@ func (d *Dir) generationAt(n uint64) *Generation {
 // are put off.
 const heldLayers = 32
 
+// stopLayers is how many layers of tables make pebble write no memtable out before some
+// are merged. A load, which goes around memtables, may leave more.
+const stopLayers = 64
+
 // HoldMerges puts off merging tables while nobody reads them: what is loaded
 // is then merged once at the end, and not again and again. Beyond heldLayers
 // it is done all the same.
@@ -238,14 +242,15 @@ func (g *Generation) setState(s State) {
 func (g *Generation) Metrics() *pebble.Metrics { return g.db.Metrics() }
 
 // Close closes the pebble database; every Reader, Index and Writer has to be given back.
-// Memtables are written out, so that the next open has no log to replay.
+// Memtables are written out, so that the next open has no log to replay, unless that
+// would have to wait for merges.
 func (g *Generation) Close() error {
 	g.dir.opened.remove(g)
 	g.fs.merging.Store(false)
 	g.tidier.close()
 	closeReaders(g.readers.close())
 	var err error
-	if !g.opts.ReadOnly {
+	if !g.opts.ReadOnly && g.db.Metrics().Levels[0].Sublevels < stopLayers {
 		err = g.db.Flush()
 	}
 	if err = errors.Join(err, g.db.Close()); err != nil {

@@ -45,16 +45,16 @@ func (s *slowFile) Write(b []byte) (int, error) {
 	return s.File.Write(b)
 }
 
-// layered is a log whose tables lie over each other, and would be merged.
-func layered(t *testing.T, d *Dir) *log {
+// layered is a log whose tables lie over each other in so many layers, and would be merged.
+func layered(t *testing.T, d *Dir, layers int) *log {
 	l := newLog(t, d, fixedIdentity)
 	l.g.tidier.closed = true
 	l.g.fs.merging.Store(false)
-	for range 8 {
+	for range layers {
 		l.append(512, bulkOperations)
 		l.commit(true)
 	}
-	if n := l.g.Metrics().ReadAmp(); n < 4 {
+	if n := l.g.Metrics().ReadAmp(); n < layers/2 {
 		t.Fatalf("%d layers: there is nothing to be merged", n)
 	}
 	return l
@@ -74,7 +74,7 @@ func TestClosingEndsMergesUnderWay(t *testing.T) {
 	fs := &mergeFS{FS: MemFS(), reached: make(chan struct{}), resume: make(chan struct{})}
 	d := openDir(t, fs, fixedIdentity)
 	defer d.Close()
-	l := layered(t, d)
+	l := layered(t, d, 8)
 	l.g.fs.merging.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	merged := make(chan error, 1)
@@ -102,6 +102,33 @@ func TestClosingEndsMergesUnderWay(t *testing.T) {
 	cancel()
 	if err := <-merged; err == nil || fs.more.Load() {
 		t.Errorf("the merge went on: %v", err)
+	}
+	g, err := d.OpenGeneration(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = continueLog(t, g, fixedIdentity)
+	defer l.close()
+	l.verify()
+}
+
+// A load leaves as many layers as it likes; closing must not wait for what it has ended.
+func TestClosingDoesNotWaitForMerges(t *testing.T) {
+	d := openDir(t, MemFS(), fixedIdentity)
+	defer d.Close()
+	l := layered(t, d, stopLayers+8)
+	if n := l.g.Metrics().Levels[0].Sublevels; n < stopLayers {
+		t.Fatalf("%d layers: writing out a memtable would not wait", n)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		l.close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Fatal("closing waits for merges that are refused")
 	}
 	g, err := d.OpenGeneration(1)
 	if err != nil {
@@ -158,7 +185,7 @@ func TestMergingIsNotPutOffForEver(t *testing.T) {
 func TestMergingBeginsWhenTheGenerationIsOpen(t *testing.T) {
 	d := openDir(t, MemFS(), fixedIdentity)
 	defer d.Close()
-	layered(t, d).close()
+	layered(t, d, 8).close()
 	g, err := d.OpenGeneration(1)
 	if err != nil {
 		t.Fatal(err)
