@@ -2,7 +2,7 @@
 //
 // The SHA instructions of x86 take four cycles for two rounds and could begin
 // another two in the meantime, but the rounds of one message wait for each other.
-// So a second message costs next to nothing, if its rounds stand between those
+// So a second message costs little, if its rounds stand between those
 // of the first. crypto/sha256 has one message at hand. Libraries that hash several
 // in parallel do so for messages of exactly 64 bytes, which ours are not, or want
 // AVX-512 and a goroutine that collects them.
@@ -46,7 +46,8 @@ var enabled = supported() && !fips140.Enabled()
 // Message i is a number of eight bytes, big-endian, a head of at most MaxHead
 // bytes and a body of any length. Messages are asked for in order, up to three
 // ahead of the digest that is written next. A head has to stay as it is until the next
-// message is asked for, a body until Pairs returns.
+// message is asked for, a body until its digest is written. So dst may be the beginning
+// of what the messages lie in, if message i begins at or behind the place of digest 2i.
 func Pairs[D ~[Size]byte](dst []D, message func(i int) (number uint64, head, body []byte)) int {
 	n := len(dst) &^ 1
 	if !enabled || n == 0 {

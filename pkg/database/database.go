@@ -95,7 +95,6 @@ type DB struct {
 	log   *slog.Logger
 
 	loadOperations int // Options.LoadOperations
-	aheadKeys      int // so many keys are looked up together with what a raise of the floor will want
 
 	users atomic.Int64 // open generations, and the database itself: the directory is held for them
 
@@ -210,7 +209,7 @@ func Open(dir string, o Options) (*DB, error) {
 }
 
 func openDB(dir string, o Options) (*DB, error) {
-	db := &DB{codec: o.Codec, space: o.Space, log: o.Logger, loadOperations: cmp.Or(o.LoadOperations, loadOperations), aheadKeys: aheadKeys, changed: make(chan struct{}), damaged: make(chan struct{}, 1)}
+	db := &DB{codec: o.Codec, space: o.Space, log: o.Logger, loadOperations: cmp.Or(o.LoadOperations, loadOperations), changed: make(chan struct{}), damaged: make(chan struct{}, 1)}
 	d, err := store.OpenDir(dir, store.Options{
 		Identity:   store.Identity{Database: o.Codec.String(), OpSize: o.Codec.Size()},
 		FS:         o.FS,

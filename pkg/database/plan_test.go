@@ -21,7 +21,7 @@ func TestBatchesAppliedTogetherAreAsIfAppliedOneByOne(t *testing.T) {
 		one, many := openAt(t, store.MemFS(), c, true), openAt(t, store.MemFS(), c, true)
 		defer closeDB(t, one)
 		defer closeDB(t, many)
-		many.aheadKeys = rapid.SampledFrom([]int{1, 8, aheadKeys}).Draw(rt, "ahead")
+		many.writer.ahead = rapid.SampledFrom([]int{1, 8, aheadKeys}).Draw(rt, "ahead")
 		m := newModel(c)
 		for range rapid.IntRange(1, 5).Draw(rt, "groups") {
 			var together []Batch
@@ -52,6 +52,55 @@ func TestBatchesAppliedTogetherAreAsIfAppliedOneByOne(t *testing.T) {
 			rt.Fatal("they have other values")
 		}
 	})
+}
+
+// A large raise looks at as much as the one before passed, and learns nothing of one
+// that ran out of what is live.
+func TestRaisesLearnHowMuchTheyPass(t *testing.T) {
+	for x, want := range map[passing]int{
+		{10, 9}:            1248, // a ninth is dead, an eighth to spare
+		{1000, 1000}:       1123,
+		{3000, 1000}:       3371,
+		{1 << 40, 1000}:    8991, // eight times as many at most
+		{5 * 1000, 1 << 5}: 8991,
+	} {
+		if got := x.window(999); got != want {
+			t.Errorf("%v: a window of %d for 999 moves, want %d", x, got, want)
+		}
+	}
+	if got := (passing{3, 1}).window(lastRaise); got != lastRaise {
+		t.Errorf("a window of %d, want at most %d", got, lastRaise)
+	}
+
+	d := openAt(t, store.MemFS(), anyFixed, true)
+	defer closeDB(t, d)
+	d.writer.ahead = 100
+	const keys = 1000
+	update := func(from, to int, remove bool) passing {
+		t.Helper()
+		var b Batch
+		for i := from; i < to; i++ {
+			w := Write{Key: testKey(anyFixed, uint64(i)), Value: testValue(anyFixed, uint64(i)), Delete: remove}
+			b.Writes = append(b.Writes, w)
+		}
+		if _, err := d.Apply(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		return d.writer.passing
+	}
+	if got := update(0, keys, false); got != firstPassing { // nothing was there to be moved
+		t.Errorf("learnt %v of new keys", got)
+	}
+	first := update(0, 200, false) // a fifth of the keys, which lie here and there
+	if first.moves != 201 || first.locations < 230 || first.locations > 270 {
+		t.Errorf("learnt %v of 200 updates of %d keys", first, keys)
+	}
+	if got := update(0, 50, false); got != first {
+		t.Errorf("learnt %v of a small batch", got)
+	}
+	if got := update(0, 990, true); got != first {
+		t.Errorf("learnt %v of a batch that leaves next to nothing", got)
+	}
 }
 
 func add(a, b Outcome) Outcome {

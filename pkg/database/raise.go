@@ -18,6 +18,7 @@ type raise struct {
 	size  int    // of the window before, in operations; 0: none yet
 	moved int    // of that window
 	made  int    // moves of all of them
+	tells bool   // what it passes is what the next one will: it began with a look ahead, and found what it wanted
 
 	window []candidate // what is left of the stored operations below at
 	buf    []byte      // their bytes
@@ -81,6 +82,7 @@ func (r *raise) ahead(p *plan) error {
 		return nil
 	}
 	r.expect(p, n*live/asked+len(p.batches))
+	r.tells = true
 	return r.fill(p, p.w.passing.window(r.moves))
 }
 
@@ -91,16 +93,20 @@ type passing struct{ locations, moves uint64 }
 // firstPassing is taken for what nobody knows yet.
 var firstPassing = passing{10, 9}
 
+// mostPassing bounds what one raise makes the next one look at, in locations for a move:
+// windows double by themselves.
+const mostPassing = 8
+
 // window is how many locations are to be looked at for so many moves, with some to spare:
 // what remains costs another pass through the index.
 func (x passing) window(moves int) int {
-	return int(min(uint64(moves)*x.locations/x.moves*9/8, lastRaise))
+	return int(min(uint64(moves)*min(x.locations, mostPassing*x.moves)/x.moves*9/8, lastRaise))
 }
 
-// learn notes what a raise that was large enough to tell has passed.
+// learn notes what a raise has passed, if that tells anything of the next one.
 func (r *raise) learn(p *plan) {
-	if moves := r.made; moves >= max(p.w.ahead, 1) {
-		p.w.passing = passing{p.floor - p.w.state.Floor, uint64(moves)}
+	if r.tells && r.made > 0 {
+		p.w.passing = passing{p.floor - p.w.state.Floor, uint64(r.made)}
 	}
 }
 
@@ -114,7 +120,7 @@ func (r *raise) by(p *plan, steps int) error {
 			return err
 		}
 		if !found {
-			p.floor = limit
+			p.floor, r.tells = limit, false
 			return nil
 		}
 		r.moves--

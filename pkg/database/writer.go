@@ -19,7 +19,7 @@ type writerState struct {
 	state    store.State // as last committed to the store
 	tip      tip         // of the last operation, once one was appended
 	spans    []*mmr.Span // reused while hashing
-	ahead    int         // see aheadKeys
+	ahead    int         // so many keys are looked up together with what a raise of the floor will want
 	passing  passing     // of the last large raise
 }
 
@@ -39,7 +39,7 @@ func (d *DB) newWriter(g *generation, s store.State) (*writerState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s, ahead: d.aheadKeys, passing: firstPassing}, nil
+	return &writerState{g: g, codec: d.codec, w: w, frontier: f, state: s, ahead: aheadKeys, passing: firstPassing}, nil
 }
 
 const (

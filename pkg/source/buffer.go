@@ -9,8 +9,9 @@ import (
 
 // firstStep is how much is allocated for a frame on the word of its length
 // prefix alone, in bytes; beyond it, memory grows as bytes arrive. A connection
-// reads one frame at a time, and none that is longer than was reserved for it, so this
-// is little; that most answers come into memory of their size at once is worth much.
+// reads one frame at a time, and gives this much only to the answer of a request for
+// operations, and no more than that allows: a peer that stalls holds it until its deadline.
+// Most answers come into memory of their size at once, which spares copies.
 const firstStep = 1 << 20
 
 // bufferPool keeps frame buffers for reuse. They are in use only between the

@@ -97,8 +97,8 @@ func newBulk(g *Generation, number int, buffers *bulkBuffers, expect int) (*bulk
 	return b, err
 }
 
-// withRoom is s with room for n elements in all. Unlike slices.Grow it does not touch new
-// memory before that is used, which for megabytes takes longer than a collection waits.
+// withRoom is s with room for n elements in all. slices.Grow would clear the new room, and so touch
+// all of its memory, in one go that cannot be interrupted: collections of garbage wait for that.
 func withRoom[E any](s []E, n int) []E {
 	if cap(s) >= n {
 		return s

@@ -152,7 +152,7 @@ func (d *Dir) generationAt(n uint64) *Generation {
 const heldLayers = 32
 
 // stopLayers is how many layers of tables make pebble write no memtable out before some
-// are merged. A load, which goes around memtables, may leave more.
+// are merged. What goes around memtables, such as a load, may leave more.
 const stopLayers = 64
 
 // HoldMerges puts off merging tables while nobody reads them: what is loaded
@@ -250,7 +250,7 @@ func (g *Generation) Close() error {
 	g.tidier.close()
 	closeReaders(g.readers.close())
 	var err error
-	if !g.opts.ReadOnly && g.db.Metrics().Levels[0].Sublevels < stopLayers {
+	if !g.opts.ReadOnly && g.db.Metrics().Levels[0].Sublevels < stopLayers/2 { // more may come from what was taken in last
 		err = g.db.Flush()
 	}
 	if err = errors.Join(err, g.db.Close()); err != nil {

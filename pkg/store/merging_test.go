@@ -2,12 +2,13 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -82,8 +83,12 @@ func TestClosingEndsMergesUnderWay(t *testing.T) {
 		// The first merge may be one the storage engine began by itself. Then this one may
 		// come when everything is closed, at which the storage engine panics.
 		defer func() {
-			if closed := recover(); closed != nil {
-				merged <- fmt.Errorf("%v", closed)
+			if p := recover(); p != nil {
+				err, ok := p.(error)
+				if !ok || !errors.Is(err, pebble.ErrClosed) {
+					panic(p)
+				}
+				merged <- err
 			}
 		}()
 		merged <- l.g.db.Compact(ctx, []byte{0}, []byte{255}, false)
@@ -120,6 +125,12 @@ func TestClosingDoesNotWaitForMerges(t *testing.T) {
 	if n := l.g.Metrics().Levels[0].Sublevels; n < stopLayers {
 		t.Fatalf("%d layers: writing out a memtable would not wait", n)
 	}
+	l.append(3, 0) // into a memtable that stays
+	l.commit(true)
+	if err := l.g.PutNote([]byte("key"), []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	size := l.s.Size
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -137,6 +148,9 @@ func TestClosingDoesNotWaitForMerges(t *testing.T) {
 	l = continueLog(t, g, fixedIdentity)
 	defer l.close()
 	l.verify()
+	if notes := notesOf(t, g); notes != "key=value" || l.s.Size != size {
+		t.Errorf("size %d of %d, notes %q", l.s.Size, size, notes)
+	}
 }
 
 func TestMergingIsPutOffUntilALoadIsDone(t *testing.T) {
