@@ -71,6 +71,18 @@ func (l *log) flattens(most int) {
 	}
 }
 
+// reopened is the log that was closed, with every operation as it should be.
+func reopened(t *testing.T, d *Dir) *log {
+	t.Helper()
+	g, err := d.OpenGeneration(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := continueLog(t, g, fixedIdentity)
+	l.verify()
+	return l
+}
+
 func TestClosingEndsMergesUnderWay(t *testing.T) {
 	fs := &mergeFS{FS: MemFS(), reached: make(chan struct{}), resume: make(chan struct{})}
 	d := openDir(t, fs, fixedIdentity)
@@ -108,13 +120,8 @@ func TestClosingEndsMergesUnderWay(t *testing.T) {
 	if err := <-merged; err == nil || fs.more.Load() {
 		t.Errorf("the merge went on: %v", err)
 	}
-	g, err := d.OpenGeneration(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l = continueLog(t, g, fixedIdentity)
+	l = reopened(t, d)
 	defer l.close()
-	l.verify()
 }
 
 // A load leaves as many layers as it likes; closing must not wait for what it has ended.
@@ -141,14 +148,9 @@ func TestClosingDoesNotWaitForMerges(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("closing waits for merges that are refused")
 	}
-	g, err := d.OpenGeneration(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l = continueLog(t, g, fixedIdentity)
+	l = reopened(t, d)
 	defer l.close()
-	l.verify()
-	if notes := notesOf(t, g); notes != "key=value" || l.s.Size != size {
+	if notes := notesOf(t, l.g); notes != "key=value" || l.s.Size != size {
 		t.Errorf("size %d of %d, notes %q", l.s.Size, size, notes)
 	}
 }
