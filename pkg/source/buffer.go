@@ -11,8 +11,9 @@ import (
 // prefix alone, in bytes; beyond it, memory grows as bytes arrive. A connection
 // reads one frame at a time, and gives this much only to the answer of a request for
 // operations, and no more than that allows: a peer that stalls holds it until its deadline.
-// Most answers come into memory of their size at once, which spares copies.
-const firstStep = 1 << 20
+// An answer of 10,000 fixed operations comes into memory of its size at once, which
+// spares copies.
+const firstStep = 768 << 10
 
 // bufferPool keeps frame buffers for reuse. They are in use only between the
 // arrival of a frame and Answer.Release, so their number is bounded by the
